@@ -1,0 +1,90 @@
+# vmpoke: see README.md. `make help` lists the targets.
+V ?= 0
+PREFIX ?= /usr
+DESTDIR ?=
+CC ?= gcc
+CLANG ?= clang
+WERROR ?= -Werror
+BUILD := build
+
+PKGS_PROTOCOL := jansson yaml-0.1
+PKGS_VM := libbpf
+PKGS_DAEMON := libsystemd
+VERSION := 0.1.0
+
+include protocol/sources.mk vmm/sources.mk cli/sources.mk
+
+CFLAGS ?= -O2 -g
+# err.c and many sentences cut over-long text on purpose.
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-format-truncation $(WERROR)
+BASE_CFLAGS := -std=gnu17 $(WARN) -I. -D_GNU_SOURCE -DVMPOKE_VERSION='"$(VERSION)"' \
+	-DVMPOKE_LIBEXECDIR='"$(PREFIX)/lib/vmpoke"' \
+	$(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)
+LIBS_PROTOCOL := $(shell pkg-config --libs $(PKGS_PROTOCOL) 2>/dev/null)
+LIBS_VM := -lZydis $(shell pkg-config --libs $(PKGS_VM) 2>/dev/null)
+LIBS_DAEMON := $(shell pkg-config --libs $(PKGS_DAEMON) 2>/dev/null)
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+
+all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke
+
+# One set of rules per variant: $(1) folder, $(2) extra flags.
+#   build       what is installed
+#   build/test  with kill points, for crash tests
+#   build/san   kill points + ASan + UBSan, for unit tests
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+define variant
+$(1)/obj/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(BASE_CFLAGS) $$(CFLAGS) $(2) -MMD -MP -c -o $$@ $$<
+$(1)/libprotocol.a: $$(protocol_src:%.c=$(1)/obj/%.o)
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+$(1)/libvm.a: $$(patsubst %.c,$(1)/obj/%.o,$$(filter-out vmm/worker.c,$$(vm_src)))
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+$(1)/vmpoke-vm: $(1)/obj/vmm/worker.o $(1)/libvm.a $(1)/libprotocol.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_VM) $$(LIBS_PROTOCOL)
+$(1)/vmpoked: $$(daemon_src:%.c=$(1)/obj/%.o) $(1)/libprotocol.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_PROTOCOL)
+$(1)/vmpoke: $$(cli_src:%.c=$(1)/obj/%.o) $(1)/libprotocol.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_PROTOCOL)
+endef
+$(eval $(call variant,$(BUILD),))
+$(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS))
+$(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN)))
+
+include tests/tests.mk
+
+install: all
+	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
+	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
+	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@printf '%-12s %s\n' \
+		all "vmpoked, vmpoke-vm and vmpoke in $(BUILD)/ (default)" \
+		demo "a live Debian kernel patched and put back, under 3 minutes" \
+		check "all tests; installs missing packages when root" \
+		bench "pause of a patch against stop/cont and gdb" \
+		fuzz "60 s of each fuzz target (FUZZ_SECONDS=60)" \
+		analyze "clang-tidy and cppcheck" \
+		tidy "clang-format in place" \
+		install "into DESTDIR and PREFIX=$(PREFIX)" \
+		deps-list "the Debian packages and what each is for" \
+		clean "remove $(BUILD)/" \
+		"" "V=1 shows commands, WERROR= lets warnings pass"
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+.PHONY: all install clean help
