@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The patch description an operator writes (YAML, format version 1). Parsing
+ * checks everything that can be known without a guest; every error names file,
+ * line and what to write instead. The text is untrusted: size, sites, nesting
+ * and aliases are bounded or refused.
+ */
+#ifndef VMPOKE_PROTOCOL_PATCHFILE_H
+#define VMPOKE_PROTOCOL_PATCHFILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/err.h"
+#include "protocol/util.h"
+
+#define PATCHFILE_SIZE_MAX (256u << 10)
+#define PATCHFILE_SITES_MAX 4096
+#define PATCHFILE_NAME_MAX 63	/* [a-zA-Z0-9][a-zA-Z0-9._-]* */
+#define PATCHFILE_BYTES_MAX 64	/* bytes one site may replace */
+#define PATCHFILE_SYMBOL_MAX 255
+
+enum patch_kind {
+	PATCH_KIND_BYTES,  /* old, new: same length, 1..64 */
+	PATCH_KIND_RETURN, /* value: the function at "at" returns it */
+	PATCH_KIND_JUMP,   /* to: the function entry jumps to another function's entry */
+	PATCH_KIND_NOP,	   /* the instruction at "at" becomes a NOP; optional old */
+};
+
+/* "symbol", "symbol+0x12", or "0xffffffff81000000". */
+struct patch_place {
+	char symbol[PATCHFILE_SYMBOL_MAX + 1]; /* "" when absolute */
+	uint64_t offset;		       /* from the symbol, or the absolute address */
+};
+
+struct patchfile_site {
+	enum patch_kind kind;
+	int line; /* 1-based line of the site in the file */
+	struct patch_place at;
+	struct patch_place to;	/* jump */
+	int64_t value;		/* return: INT32_MIN..UINT32_MAX */
+	uint8_t old_len, new_len;
+	uint8_t old_bytes[PATCHFILE_BYTES_MAX];
+	uint8_t new_bytes[PATCHFILE_BYTES_MAX];
+};
+
+struct patchfile {
+	char name[PATCHFILE_NAME_MAX + 1];
+	char description[256];	  /* "" when absent; printable, one line */
+	char release[128];	  /* fnmatch pattern; "" when any */
+	uint8_t build_id[32];
+	size_t build_id_len;	  /* 0 when any */
+	size_t n_sites;
+	struct patchfile_site *sites;
+};
+
+/*
+ * Parses text (need not be NUL-terminated). filename is only used in sentences.
+ * -EINVAL with kind ERR_USAGE and "FILE:LINE: ..."; -ENOMEM; -EFBIG above the caps.
+ */
+int patchfile_parse(const char *text, size_t len, const char *filename, struct patchfile **ret, struct err *e);
+void patchfile_free(struct patchfile *p); /* NULL allowed */
+DEFINE_CLEANUP(struct patchfile, patchfile_free)
+
+/* "symbol+0x12" again, into buf. */
+void patch_place_format(const struct patch_place *p, char *buf, size_t cap);
+
+/* Parses a place; -EINVAL on anything else. Used by the CLI as well. */
+int patch_place_parse(const char *text, struct patch_place *ret);
+
+/* True for a legal patch or VM name (same alphabet). */
+bool patch_name_valid(const char *name);
+
+const char *patch_kind_name(enum patch_kind kind);
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One site of a patch file: where, which kind, and the keys that kind needs.
+ * Each value is checked where it stands, so that the line in the sentence is
+ * the line to edit. Must never guess: a number or a byte that could be read in
+ * two ways is refused.
+ */
+#include "protocol/patchfile_site.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW };
+
+static const char *const site_keys[] = {
+	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
+	[KEY_OLD] = "old", [KEY_NEW] = "new",	NULL,
+};
+
+#define BIT(key) (1u << (key))
+
+static const struct {
+	unsigned required, optional; /* besides at and kind */
+} kind_keys[] = {
+	[PATCH_KIND_BYTES] = { BIT(KEY_OLD) | BIT(KEY_NEW), 0 },
+	[PATCH_KIND_RETURN] = { BIT(KEY_VALUE), 0 },
+	[PATCH_KIND_JUMP] = { BIT(KEY_TO), 0 },
+	[PATCH_KIND_NOP] = { 0, BIT(KEY_OLD) },
+};
+
+static int fail_here(struct yaml_reader *r, const char *sentence)
+{
+	return yaml_reader_fail(r, yaml_reader_line(r), "%s", sentence);
+}
+
+static int kind_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
+{
+	for (unsigned k = 0; k < ARRAY_SIZE(kind_keys); k++) {
+		if (strcmp(text, patch_kind_name((enum patch_kind)k)) != 0)
+			continue;
+		site->kind = (enum patch_kind)k;
+		return 0;
+	}
+	return fail_here(r, "kind must be bytes, return, jump or nop");
+}
+
+static int place_value(struct yaml_reader *r, const char *text, const char *key, struct patch_place *ret)
+{
+	if (patch_place_parse(text, ret) == 0)
+		return 0;
+	return yaml_reader_fail(r, yaml_reader_line(r),
+				"'%s' must be a symbol, symbol+0xOFFSET or 0xADDRESS, e.g. do_idle+0x3c", key);
+}
+
+/* Decimal or 0x hex. A leading zero is refused: YAML 1.1 reads 010 as eight, YAML 1.2 as ten. */
+static int number_value(struct yaml_reader *r, const char *text, int64_t *ret)
+{
+	bool negative = text[0] == '-';
+	const char *digits = text + negative;
+	bool hex = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X');
+	const char *set = hex ? "0123456789abcdefABCDEF" : "0123456789";
+
+	digits += hex ? 2 : 0;
+	size_t len = strspn(digits, set);
+	if (len == 0 || len > 10 || digits[len] || (!hex && len > 1 && digits[0] == '0'))
+		return fail_here(r, "value must be a number from -2147483648 to 4294967295, decimal or 0x hex");
+	int64_t v = (int64_t)strtoull(digits, NULL, hex ? 16 : 10);
+	v = negative ? -v : v;
+	if (v < INT32_MIN || v > UINT32_MAX)
+		return fail_here(r, "value is out of range: -2147483648 to 4294967295");
+	*ret = v;
+	return 0;
+}
+
+static int bytes_value(struct yaml_reader *r, const char *text, const char *key, uint8_t *bytes, uint8_t *ret_len)
+{
+	ssize_t n = hex_decode(text, bytes, PATCHFILE_BYTES_MAX);
+
+	if (n == -E2BIG)
+		return yaml_reader_fail(r, yaml_reader_line(r), "'%s' has more than %d bytes", key, PATCHFILE_BYTES_MAX);
+	if (n <= 0)
+		return yaml_reader_fail(r, yaml_reader_line(r), "'%s' must be bytes in hex, e.g. \"0f 1f 44 00 00\"", key);
+	*ret_len = (uint8_t)n;
+	return 0;
+}
+
+static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile_site *site)
+{
+	const char *text = yaml_reader_scalar(r);
+
+	if (!text)
+		return yaml_reader_fail(r, yaml_reader_line(r), "'%s' must be one plain value", site_keys[key]);
+	switch (key) {
+	case KEY_AT:
+		return place_value(r, text, "at", &site->at);
+	case KEY_KIND:
+		return kind_value(r, text, site);
+	case KEY_VALUE:
+		return number_value(r, text, &site->value);
+	case KEY_TO:
+		return place_value(r, text, "to", &site->to);
+	case KEY_OLD:
+		return bytes_value(r, text, "old", site->old_bytes, &site->old_len);
+	case KEY_NEW:
+		return bytes_value(r, text, "new", site->new_bytes, &site->new_len);
+	}
+	return -EINVAL;
+}
+
+/* Every key the kind needs and none that it would silently ignore. */
+static int check_keys(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen)
+{
+	unsigned required = kind_keys[site->kind].required | BIT(KEY_AT) | BIT(KEY_KIND);
+	unsigned allowed = required | kind_keys[site->kind].optional;
+
+	for (int k = 0; site_keys[k]; k++) {
+		if (required & ~seen & BIT(k))
+			return yaml_reader_fail(r, site->line, "a site of kind %s needs '%s'",
+						patch_kind_name(site->kind), site_keys[k]);
+		if (seen & ~allowed & BIT(k))
+			return yaml_reader_fail(r, site->line, "a site of kind %s has no '%s'",
+						patch_kind_name(site->kind), site_keys[k]);
+	}
+	return 0;
+}
+
+static int check_site(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen)
+{
+	if (!(seen & BIT(KEY_KIND)))
+		return yaml_reader_fail(r, site->line, "the site has no 'kind': bytes, return, jump or nop");
+	int s = check_keys(r, site, seen);
+	if (s < 0 || site->kind != PATCH_KIND_BYTES)
+		return s;
+	if (site->old_len != site->new_len)
+		return yaml_reader_fail(r, site->line, "old has %u bytes and new has %u; they must be as many",
+					site->old_len, site->new_len);
+	if (memcmp(site->old_bytes, site->new_bytes, site->old_len) == 0)
+		return yaml_reader_fail(r, site->line, "old and new are the same bytes");
+	return 0;
+}
+
+int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret)
+{
+	struct patchfile_site site = { .line = yaml_reader_line(r) };
+	unsigned seen = 0;
+
+	if (yaml_reader_type(r) != YAML_MAPPING_START_EVENT)
+		return fail_here(r, "a site must be a mapping, e.g. { at: SYMBOL, kind: return, value: 0 }");
+	for (;;) {
+		int s = yaml_reader_next(r);
+		if (s < 0)
+			return s;
+		if (yaml_reader_type(r) == YAML_MAPPING_END_EVENT)
+			break;
+		int key = yaml_reader_key(r, site_keys, "a site", &seen);
+		if (key < 0)
+			return key;
+		s = site_value(r, (enum site_key)key, &site);
+		if (s < 0)
+			return s;
+	}
+	int s = check_site(r, &site, seen);
+	if (s == 0)
+		*ret = site;
+	return s;
+}

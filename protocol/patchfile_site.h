@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One entry of "sites", for patchfile.c. */
+#ifndef VMPOKE_PROTOCOL_PATCHFILE_SITE_H
+#define VMPOKE_PROTOCOL_PATCHFILE_SITE_H
+
+#include "protocol/patchfile.h"
+#include "protocol/patchfile_yaml.h"
+
+/* The current event begins a site; afterwards it is the end of that mapping. */
+int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret);
+
+#endif

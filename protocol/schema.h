@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The one table of commands, arguments and events of vmpoked. Argument checking,
+ * query-commands, query-qmp-schema and docs/qmp-commands.md all come from it.
+ */
+#ifndef VMPOKE_PROTOCOL_SCHEMA_H
+#define VMPOKE_PROTOCOL_SCHEMA_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "protocol/err.h"
+
+enum schema_type {
+	SCHEMA_STR,
+	SCHEMA_INT,
+	SCHEMA_BOOL,
+	SCHEMA_ADDRESS, /* string "0x..." */
+	SCHEMA_OBJECT,
+	SCHEMA_ARRAY,
+	SCHEMA_NUMBER,
+};
+
+#define SCHEMA_ARGS_MAX 12
+#define SCHEMA_FIELDS_MAX 24
+
+struct schema_arg {
+	const char *name;
+	enum schema_type type;
+	bool optional;
+	json_int_t min, max; /* SCHEMA_INT: allowed range; SCHEMA_STR: max is the longest length (0: 4096) */
+	const char *doc;
+};
+
+struct schema_command {
+	const char *name;
+	const char *doc;   /* one line */
+	bool read_only;	   /* allowed on control-ro.sock */
+	bool to_worker;	   /* the daemon passes it to the worker of the VM named by "vm" */
+	bool job;	   /* may take long: accepts "job-id" and runs as a job */
+	struct schema_arg args[SCHEMA_ARGS_MAX];    /* ends with name NULL */
+	struct schema_arg returns[SCHEMA_FIELDS_MAX]; /* members of the returned object; empty: {} */
+	bool returns_array; /* an array of such objects */
+};
+
+struct schema_event {
+	const char *name;
+	const char *doc;
+	struct schema_arg data[SCHEMA_FIELDS_MAX];
+};
+
+/* NULL when there is no such command. */
+const struct schema_command *schema_command_find(const char *name);
+const struct schema_command *schema_commands(size_t *ret_count);
+const struct schema_event *schema_events(size_t *ret_count);
+
+/*
+ * Checks arguments before any side effect. -EINVAL with QEMU's sentences:
+ * "Parameter 'x' is missing", "Parameter 'x' is unexpected", "Invalid parameter type for 'x', expected: string".
+ */
+int schema_check_args(const struct schema_command *cmd, json_t *args, struct err *e);
+
+json_t *schema_query_commands(bool read_only); /* [{"name": ...}]; read_only: only what control-ro.sock allows */
+json_t *schema_query_qmp_schema(void);	       /* QEMU's SchemaInfo array */
+
+#endif

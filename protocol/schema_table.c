@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The commands and events of vmpoked, as data. A new command is a row here and
+ * a handler elsewhere. Names on the wire: arguments have dashes, returned
+ * members underscores. Nothing here may be renamed once released; members may
+ * be added.
+ */
+#include "protocol/patchfile.h"
+#include "protocol/schema_table.h"
+
+#define MS_MAX 600000 /* ten minutes: nothing waits longer */
+
+#define ARG_VM { "vm", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of a registered VM" }
+#define ARG_JOB_ID \
+	{ "job-id", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, \
+	  .doc = "answer {} at once and run as a job of this name; see query-jobs" }
+#define ARG_TEXT \
+	{ "text", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_SIZE_MAX, \
+	  .doc = "the patch file itself; exactly one of text and patch" }
+#define ARG_PATCH \
+	{ "patch", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, \
+	  .doc = "name of a patch applied to this VM before; exactly one of text and patch" }
+#define ARG_FILENAME { "filename", SCHEMA_STR, true, .max = 4096, .doc = "what to call text in error sentences" }
+#define ARG_TIMEOUT \
+	{ "timeout", SCHEMA_INT, true, .max = MS_MAX, .doc = "milliseconds until the work gives up (10000)" }
+
+#define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
+/* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
+#define RET_VM_OBJECT \
+	{ "name", SCHEMA_STR, .doc = "registered name" }, \
+	{ "qmp", SCHEMA_STR, .doc = "path of its QMP socket" }, \
+	{ "gdb", SCHEMA_STR, true, .doc = "path of its gdbstub socket" }, \
+	{ "state", SCHEMA_STR, .doc = "running, paused, shutdown, broken, unreachable or starting" }, \
+	{ "reason", SCHEMA_STR, true, .doc = "why it is broken or unreachable" }, \
+	{ "pid", SCHEMA_INT, true, .doc = "process of the VMM" }, \
+	{ "accel", SCHEMA_STR, true, .doc = "kvm or tcg" }, \
+	{ "version", SCHEMA_STR, true, .doc = "version of the VMM" }, \
+	{ "vcpus", SCHEMA_INT, true, .doc = "number of vCPUs" }, \
+	{ "release", SCHEMA_STR, true, .doc = "kernel release of the guest, once probed" }, \
+	{ "build_id", SCHEMA_STR, true, .doc = "build-id of the guest kernel, once probed" }, \
+	{ "patches", SCHEMA_INT, .doc = "number of applied patches" }
+/* What an operation on a patch did and cost. */
+#define RET_OPERATION \
+	RET_VM, \
+	{ "patch", SCHEMA_STR, .doc = "name of the patch" }, \
+	{ "state", SCHEMA_STR, .doc = "applicable, applied or reverted" }, \
+	{ "changed", SCHEMA_BOOL, .doc = "false: it was so before" }, \
+	{ "mode", SCHEMA_STR, .doc = "how vCPUs were kept away: stopped" }, \
+	{ "why", SCHEMA_STR, .doc = "why this mode" }, \
+	{ "sites", SCHEMA_INT, .doc = "places written" }, \
+	{ "barriers", SCHEMA_INT, .doc = "serialising barriers" }, \
+	{ "forced_exits", SCHEMA_INT, .doc = "vCPU exits forced" }, \
+	{ "steps", SCHEMA_INT, .doc = "single steps to leave a range" }, \
+	{ "retries", SCHEMA_INT, .doc = "attempts that found a range busy" }, \
+	{ "longest_pause_us", SCHEMA_INT, .doc = "longest time the guest stood still" }, \
+	{ "elapsed_us", SCHEMA_INT, .doc = "wall time of the whole operation" }
+
+const struct schema_command schema_command_table[] = {
+	{ "qmp_capabilities", "Ends capabilities negotiation; must be the first command. None is offered.",
+	  .read_only = true,
+	  .args = { { "enable", SCHEMA_ARRAY, true, .doc = "capabilities to enable" } } },
+	{ "query-version", "Version of vmpoked, in the form QEMU uses.", .read_only = true,
+	  .returns = { { "qemu", SCHEMA_OBJECT, .doc = "{major, minor, micro} of vmpoked" },
+		       { "package", SCHEMA_STR, .doc = "\"vmpoke VERSION\"" } } },
+	{ "query-commands", "Commands this socket accepts.", .read_only = true, .returns_array = true,
+	  .returns = { { "name", SCHEMA_STR, .doc = "command" } } },
+	{ "query-qmp-schema", "All commands and events, in QEMU's SchemaInfo format.", .read_only = true,
+	  .returns_array = true,
+	  .returns = { { "name", SCHEMA_STR, .doc = "entity" },
+		       { "meta-type", SCHEMA_STR, .doc = "command, event, object, array or builtin" } } },
+
+	{ "vm-add", "Registers a VM by its QMP socket; nothing is kept when its monitor does not answer.",
+	  .args = { { "name", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX,
+		      .doc = "[a-zA-Z0-9][a-zA-Z0-9._-]*" },
+		    { "qmp", SCHEMA_STR, .min = 1, .max = 107, .doc = "path of a QMP unix socket of the VM" },
+		    { "gdb", SCHEMA_STR, true, .min = 1, .max = 107,
+		      .doc = "path of a gdbstub unix socket; without it one is started through the monitor" } },
+	  .returns = { RET_VM_OBJECT,
+		       { "changed", SCHEMA_BOOL, .doc = "false: it was registered so before" } } },
+	{ "vm-remove", "Forgets a VM. Refused (rule \"patched\") while patches are applied.",
+	  .args = { ARG_VM,
+		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest" } },
+	  .returns = { RET_VM, { "changed", SCHEMA_BOOL, .doc = "true" } } },
+	{ "query-vms", "What is known of all VMs; never waits for one.", .read_only = true, .returns_array = true,
+	  .returns = { RET_VM_OBJECT } },
+	{ "query-vm", "State of one VM, asked now.", .read_only = true, .to_worker = true,
+	  .args = { ARG_VM }, .returns = { RET_VM_OBJECT } },
+	{ "vm-probe", "Finds the guest's kernel and what can be done with this VM.", .read_only = true,
+	  .to_worker = true, .job = true,
+	  .args = { ARG_VM, ARG_JOB_ID },
+	  .returns = { RET_VM,
+		       { "release", SCHEMA_STR, .doc = "kernel release" },
+		       { "banner", SCHEMA_STR, .doc = "linux_banner" },
+		       { "build_id", SCHEMA_STR, .doc = "hex" },
+		       { "kaslr_offset", SCHEMA_ADDRESS, .doc = "distance from the link address" },
+		       { "base", SCHEMA_ADDRESS, .doc = "address of _text" },
+		       { "symbols", SCHEMA_INT, .doc = "symbols found" },
+		       { "kallsyms_layout", SCHEMA_STR, .doc = "which table layout was found" },
+		       { "paging_levels", SCHEMA_INT, .doc = "4 or 5" },
+		       { "kpti", SCHEMA_BOOL, .doc = "page-table isolation is on" },
+		       { "vcpus", SCHEMA_INT, .doc = "number of vCPUs" },
+		       { "accel", SCHEMA_STR, .doc = "kvm or tcg" },
+		       { "version", SCHEMA_STR, .doc = "version of the VMM" },
+		       { "capabilities", SCHEMA_OBJECT,
+			 .doc = "booleans live_read, live_regs, step, trap_int3, trap_hw, nonstop, remap" },
+		       { "live_read_why", SCHEMA_STR, true, .doc = "why live_read is false" },
+		       { "modes", SCHEMA_ARRAY, .doc = "ways to patch this VM, gentlest first" },
+		       { "cached", SCHEMA_BOOL, .doc = "the answer was known from before" },
+		       { "pause_us", SCHEMA_INT, .doc = "how long the guest was paused" },
+		       { "elapsed_us", SCHEMA_INT, .doc = "wall time" },
+		       { "cpu_us", SCHEMA_INT, .doc = "CPU time" } } },
+	{ "query-symbols", "Symbols of the guest kernel in its own order, or all of one name.", .read_only = true,
+	  .to_worker = true,
+	  .args = { ARG_VM,
+		    { "symbol", SCHEMA_STR, true, .min = 1, .max = 511, .doc = "exact name" },
+		    { "start", SCHEMA_INT, true, .max = INT32_MAX, .doc = "index of the first (0)" },
+		    { "count", SCHEMA_INT, true, .min = 1, .max = 4096, .doc = "how many at most (1024)" } },
+	  .returns = { { "symbols", SCHEMA_ARRAY, .doc = "objects {address, type, name}" },
+		       { "next", SCHEMA_INT, .doc = "value of start for the rest; -1 at the end" },
+		       { "total", SCHEMA_INT, .doc = "number of symbols" } } },
+
+	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
+	  .to_worker = true, .job = true,
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_JOB_ID },
+	  .returns = { RET_OPERATION,
+		       { "sites_detail", SCHEMA_ARRAY,
+			 .doc = "objects {address, symbol, old, new, line}" } } },
+	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
+	  .job = true,
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT,
+		    { "mode", SCHEMA_STR, true, .min = 1, .max = 16, .doc = "insist on a mode: stopped" },
+		    ARG_JOB_ID },
+	  .returns = { RET_OPERATION } },
+	{ "patch-revert", "Puts the old bytes of a patch back.", .to_worker = true, .job = true,
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_JOB_ID },
+	  .returns = { RET_OPERATION } },
+	{ "query-patches", "Applied patches in order of application.", .read_only = true, .to_worker = true,
+	  .args = { ARG_VM },
+	  .returns = { RET_VM,
+		       { "release", SCHEMA_STR, true, .doc = "kernel release of the guest" },
+		       { "patches", SCHEMA_ARRAY,
+			 .doc = "objects {name, state: applied, lost or attention, description?, applied_at, "
+				"sites: [{address, symbol, old, new}]}" } } },
+	{ "patch-verify", "Compares the guest's text with the journal.", .read_only = true, .to_worker = true,
+	  .job = true,
+	  .args = { ARG_VM, ARG_JOB_ID },
+	  .returns = { RET_VM,
+		       { "ok", SCHEMA_BOOL, .doc = "no differences" },
+		       { "patches", SCHEMA_INT, .doc = "patches compared" },
+		       { "sites", SCHEMA_INT, .doc = "sites compared" },
+		       { "differences", SCHEMA_ARRAY,
+			 .doc = "objects {patch, address, symbol, expected, found, holds: old, mix or foreign}" } } },
+	{ "query-history", "What was done to a VM, oldest first.", .read_only = true, .to_worker = true,
+	  .args = { ARG_VM,
+		    { "limit", SCHEMA_INT, true, .min = 1, .max = 1000, .doc = "the last so many (100)" } },
+	  .returns = { RET_VM,
+		       { "entries", SCHEMA_ARRAY,
+			 .doc = "objects {time, operation: apply, revert or recover, patch, result: applied, "
+				"reverted, undone, lost or attention, changed, sites, barriers, forced_exits, "
+				"longest_pause_us, elapsed_us, error?}" } } },
+
+	{ "query-jobs", "Running work, and concluded jobs that have a job-id.", .read_only = true,
+	  .returns_array = true,
+	  .returns = { { "id", SCHEMA_STR, .doc = "job-id, or one made up" },
+		       { "type", SCHEMA_STR, .doc = "the command" },
+		       { "vm", SCHEMA_STR, .doc = "the VM it works on" },
+		       { "status", SCHEMA_STR, .doc = "running, aborting or concluded" },
+		       { "result", SCHEMA_OBJECT, true, .doc = "what the command returned" },
+		       { "error", SCHEMA_STR, true, .doc = "why it failed" },
+		       { "current_progress", SCHEMA_INT, .doc = "done" },
+		       { "total_progress", SCHEMA_INT, .doc = "of so many" } } },
+	{ "job-cancel", "Asks a running job to undo and stop.",
+	  .args = { { "id", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "the job" } } },
+	{ "job-dismiss", "Forgets a concluded job.",
+	  .args = { { "id", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "the job" } } },
+	{ .name = NULL },
+};
+
+const struct schema_event schema_event_table[] = {
+	{ "VM_ADDED", "A VM was registered.", .data = { RET_VM } },
+	{ "VM_REMOVED", "A VM was forgotten.", .data = { RET_VM } },
+	{ "VM_STATE_CHANGE", "The state of a VM changed.",
+	  .data = { RET_VM,
+		    { "state", SCHEMA_STR, .doc = "as in query-vm" },
+		    { "reason", SCHEMA_STR, true, .doc = "why it is broken or unreachable" } } },
+	{ "PATCH_STATUS_CHANGE", "A patch was applied, reverted, lost or needs attention.",
+	  .data = { RET_VM,
+		    { "patch", SCHEMA_STR, .doc = "name of the patch" },
+		    { "state", SCHEMA_STR, .doc = "applied, reverted, lost or attention" },
+		    { "changed", SCHEMA_BOOL, .doc = "false: it was so before" },
+		    { "mode", SCHEMA_STR, true, .doc = "how vCPUs were kept away" },
+		    { "sites", SCHEMA_INT, true, .doc = "places written" },
+		    { "longest_pause_us", SCHEMA_INT, true, .doc = "longest time the guest stood still" },
+		    { "elapsed_us", SCHEMA_INT, true, .doc = "wall time" } } },
+	{ "JOB_STATUS_CHANGE", "A job began, was asked to stop, or concluded.",
+	  .data = { { "id", SCHEMA_STR, .doc = "the job" },
+		    { "status", SCHEMA_STR, .doc = "running, aborting or concluded" },
+		    RET_VM,
+		    { "type", SCHEMA_STR, .doc = "the command" } } },
+	{ "WORKER_DIED", "The worker of a VM ended; it will be restarted.",
+	  .data = { RET_VM, { "restart_ms", SCHEMA_INT, .doc = "delay until then" } } },
+	{ "WORKER_READY", "A worker has finished recovery and answers requests.",
+	  .data = { RET_VM,
+		    { "state", SCHEMA_STR, .doc = "as in query-vm" },
+		    { "recovered", SCHEMA_INT, .doc = "unfinished operations found and settled" } } },
+	{ .name = NULL },
+};

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Patch files. Whatever is accepted must keep the promises of patchfile.h; whatever is refused must say where. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/patchfile.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void check_place(const struct patch_place *p)
+{
+	char text[PATCHFILE_SYMBOL_MAX + 32];
+	struct patch_place again;
+
+	patch_place_format(p, text, sizeof(text));
+	check(patch_place_parse(text, &again) == 0);
+	check(strcmp(again.symbol, p->symbol) == 0 && again.offset == p->offset);
+}
+
+static void check_site(const struct patchfile_site *s)
+{
+	check(s->line >= 1);
+	check(s->old_len <= PATCHFILE_BYTES_MAX && s->new_len <= PATCHFILE_BYTES_MAX);
+	check(s->value >= INT32_MIN && s->value <= UINT32_MAX);
+	check_place(&s->at);
+	if (s->kind == PATCH_KIND_JUMP)
+		check_place(&s->to);
+	if (s->kind == PATCH_KIND_BYTES)
+		check(s->old_len > 0 && s->old_len == s->new_len);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct patchfile *p = NULL;
+	struct err e = { 0 };
+	int r = patchfile_parse((const char *)data, size, "f", &p, &e);
+
+	if (r < 0) {
+		check(p == NULL && strncmp(e.text, "f:", 2) == 0 && e.error == -r);
+		return 0;
+	}
+	check(patch_name_valid(p->name) && p->n_sites > 0 && p->n_sites <= PATCHFILE_SITES_MAX);
+	check(p->build_id_len <= sizeof(p->build_id));
+	for (size_t i = 0; i < p->n_sites; i++)
+		check_site(&p->sites[i]);
+	patchfile_free(p);
+	return 0;
+}
