@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A valid little guest (tests/fake/guest_image.c) with the input's edits applied, so that mutations
+ * get deep: page tables, kallsyms, notes, BTF, task lists, per-cpu areas. Input: one byte of
+ * options, then records { u8 area and width, u16 offset in the area, value }.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+/* The fuzz build links no test helpers. */
+#include "tests/fake/guest_image.c"
+
+#define VARIANTS  32
+#define EDITS_MAX 64
+
+struct area {
+	uint64_t start, len; /* in ram[] */
+};
+
+static uint64_t in_ram(uint64_t gva)
+{
+	return gva - IMAGE_BASE + IMAGE_PA;
+}
+
+static struct area area_of(const struct guest_image *g, unsigned which)
+{
+	const struct area areas[8] = {
+		{ 0x2000, 0x6000 },		 /* page tables */
+		{ in_ram(g->num_syms) - 8, 64 }, /* count, first names, what lies before */
+		{ in_ram(g->offsets), 1024 },
+		{ in_ram(g->token_table) - 256, 2048 }, /* tokens, index, markers before them */
+		{ in_ram(g->notes), 80 },
+		{ in_ram(g->btf), 1400 },
+		{ in_ram(g->task[0]), TASK_COUNT * TASK_BYTES + 32 },
+		{ 0, IMAGE_RAM },
+	};
+
+	return areas[which & 7];
+}
+
+static const uint8_t *edit(struct guest_image *g, const uint8_t *p, const uint8_t *end)
+{
+	size_t width = (size_t)1 << (p[0] >> 3 & 3);
+	struct area a = area_of(g, p[0]);
+	uint64_t scale = a.len > 65536 ? 8 : 1;
+	uint64_t at = a.start + ((uint64_t)(p[1] | p[2] << 8) * scale + (p[0] >> 5)) % a.len;
+
+	p += 3;
+	if ((size_t)(end - p) < width)
+		return end;
+	if (at + width <= IMAGE_RAM)
+		memcpy(g->ram + at, p, width);
+	return p + width;
+}
+
+static const struct guest_image *variant(unsigned i)
+{
+	static struct guest_image *made[VARIANTS];
+
+	if (!made[i]) {
+		const struct guest_image_options o = {
+			.layout = i % 3,
+			.five_levels = i & 4,
+			.kpti = i & 8,
+			.hot = i & 16,
+			.fillers = i & 1 ? 300 : 20,
+		};
+		made[i] = malloc(sizeof(*made[i]));
+		if (!made[i])
+			abort();
+		guest_image_build(made[i], &o);
+	}
+	return made[i];
+}
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void use_symbols(const struct guest *g)
+{
+	const struct guest_facts *f = guest_facts(g);
+	struct guest_symbol_cursor c = { 0 };
+	struct guest_symbol s, again;
+	uint64_t addr, size;
+	size_t n = 0, count;
+	char type, text[600];
+
+	for (; guest_symbol_next(g, &c, &s) > 0; n++)
+		check(memchr(s.name, 0, sizeof(s.name)));
+	check(n == f->symbols);
+	check(guest_symbol_get(g, n, &s) < 0);
+	if (n)
+		check(guest_symbol_get(g, n - 1, &again) == 0 && again.addr == s.addr &&
+		      strcmp(again.name, s.name) == 0);
+	guest_symbol_find(g, "do_nothing", &addr, &type, &count);
+	if (guest_symbol_at(g, IMAGE_FUNC + 3, &s, &size) == 0)
+		check(s.addr <= IMAGE_FUNC + 3 && IMAGE_FUNC + 3 - s.addr < size);
+	guest_format_addr(g, IMAGE_FUNC + 3, text, sizeof(text));
+	guest_is_text(g, UINT64_MAX, SIZE_MAX);
+	guest_is_text(g, IMAGE_FUNC, 5);
+}
+
+static void use(struct guest_image *image, struct guest *g)
+{
+	const struct guest_range ranges[] = { { IMAGE_FUNC, IMAGE_FUNC + 5 }, { IMAGE_FUNC_END, IMAGE_FUNC_END + 64 } };
+	struct guest_blocker b = { 0 };
+	uint64_t gpa, left;
+	uint8_t buf[64];
+
+	use_symbols(g);
+	guest_revalidate(g, image->regs, IMAGE_CPUS, NULL);
+	guest_translate(g, IMAGE_FUNC, &gpa, &left, NULL);
+	guest_read(g, IMAGE_FUNC - 8, buf, sizeof(buf), NULL);
+	guest_stacks_prepare(g, NULL);
+	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), &b, NULL) == 1)
+		check(b.range < ARRAY_SIZE(ranges) && memchr(b.comm, 0, sizeof(b.comm)));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static struct guest_image image;
+	_cleanup_(guest_free) struct guest *g = NULL;
+	struct err e = { 0 };
+
+	if (len == 0)
+		return 0;
+	image = *variant(data[0] % VARIANTS);
+	if (data[0] & 0x20)
+		image.regs[0].cs = 0x33;
+	if (data[0] & 0x40)
+		image.regs[0].gpr[VCPU_RSP] = image.per_cpu[0] + PCPU_IRQ + 4000;
+	if (data[0] & 0x80)
+		image.regs[1].has_idt = image.regs[0].has_idt = false;
+	const uint8_t *p = data + 1, *end = data + len;
+	for (int n = 0; n < EDITS_MAX && end - p > 3; n++)
+		p = edit(&image, p, end);
+	int r = guest_probe(&image.mem, image.regs, IMAGE_CPUS, &g, &e);
+	if (r == 0)
+		use(&image, g);
+	else
+		check(e.error == -r && e.text[0]);
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where this guest's kernel keeps what a stack scan needs: struct offsets from its
+ * own BTF, per-cpu and global addresses from kallsyms.
+ */
+#ifndef VMPOKE_VMM_GUEST_LAYOUT_H
+#define VMPOKE_VMM_GUEST_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/err.h"
+
+#define LAYOUT_SPAN_MAX	  65536 /* bytes of one structure that are read at once */
+#define LAYOUT_STACK_MAX  65536
+#define LAYOUT_CPUS_MAX	  8192 /* NR_CPUS of Debian's kernels */
+#define LAYOUT_HIDERS_MAX 4
+
+struct guest;
+
+struct layout {
+	bool ready;
+	/* offsets in task_struct; sp is thread.sp */
+	uint32_t tasks, thread_node, signal, stack, sp, pid, comm, on_cpu;
+	uint32_t task_span;		   /* bytes of task_struct that hold them all */
+	uint32_t thread_head;		   /* in signal_struct */
+	uint32_t rq_cfs_tasks, group_node; /* runqueue's list of runnable tasks, through task_struct.se */
+	bool has_hot;
+	uint32_t hot_current, hot_irq_stack; /* in pcpu_hot */
+	uint32_t irq_size, exception_size;
+	uint32_t thread_size; /* of a task's stack */
+	/* addresses */
+	uint64_t init_task, per_cpu_offset, nr_cpu_ids;
+	/* per-cpu offsets */
+	uint64_t current_task, hardirq_stack_ptr, irq_stack, exception_stacks, entry_stack, idle_threads, runqueues;
+	/* words that stand for a return address kept elsewhere (kretprobes, function graph tracer) */
+	uint64_t hiders[LAYOUT_HIDERS_MAX];
+	unsigned n_hiders;
+};
+
+/* Fills l from the guest's BTF and symbols. -EOPNOTSUPP when it has no BTF or lacks something. */
+int layout_load(struct guest *g, struct layout *l, struct err *e);
+
+/* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
+int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
+
+#endif
