@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * QEMU's process: who it is, and guest memory read straight out of it
+ * (process_vm_readv, 0.44 us per 4 KiB). Must never read by a pid that may have
+ * been reused, and never claim that this works before what it gives was compared
+ * with what QEMU itself says is there.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "vmm/backend/qemu.h"
+
+#define PROC_FILE_MAX 8192
+#define PROBE_WORDS 32u
+#define PROBE_PLACES 64u /* looked at; the first few that hold something are compared */
+#define PROBE_MATCHES 3u
+
+/* Number behind a key in a /proc status file; 0 when absent. */
+static pid_t status_number(pid_t pid, const char *key)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (read_file(path, PROC_FILE_MAX, &text, &len) < 0)
+		return 0;
+	const char *at = strstr(text, key);
+	return at ? (pid_t)strtol(at + strlen(key), NULL, 10) : 0;
+}
+
+/* /proc/PID/stat field 22; the name in field 2 may hold anything, so count from its last ')'. */
+static uint64_t start_time(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (read_file(path, PROC_FILE_MAX, &text, &len) < 0)
+		return 0;
+	const char *at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static void process_forget(struct qemu_vm *vm)
+{
+	if (vm->pidfd >= 0)
+		close(vm->pidfd);
+	vm->pidfd = -1;
+	vm->pid = 0;
+	vm->pid_start = 0;
+}
+
+/*
+ * A manager may have made the socket for QEMU, so the vCPU's thread is asked first; but its
+ * number may come from another pid namespace. *ret_sure: both say the same.
+ */
+static void process_find(struct qemu_vm *vm, bool *ret_sure)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	getsockopt(qmp_client_fd(vm->qmp), SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	pid_t owner = vm->first_thread > 0 ? status_number(vm->first_thread, "\nTgid:") : 0;
+	*ret_sure = owner > 0 && owner == peer.pid;
+	vm->pid = owner ? owner : peer.pid;
+	if (vm->pid <= 0 || vm->pid == getpid()) {
+		process_forget(vm);
+		return;
+	}
+	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
+	vm->pid_start = start_time(vm->pid);
+	if (vm->pidfd < 0 || !vm->pid_start)
+		process_forget(vm);
+}
+
+static bool process_ended(const struct qemu_vm *vm)
+{
+	struct pollfd p = { .fd = vm->pidfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) != 0;
+}
+
+int qemu_process_read(struct qemu_vm *vm, uint64_t hva, void *buf, size_t len, struct err *e)
+{
+	for (size_t done = 0; done < len;) {
+		struct iovec local = { (char *)buf + done, len - done };
+		struct iovec remote = { (void *)(uintptr_t)(hva + done), len - done };
+		ssize_t n = process_vm_readv(vm->pid, &local, 1, &remote, 1, 0);
+
+		if (n > 0) {
+			done += (size_t)n;
+			continue;
+		}
+		int error = n < 0 ? errno : EIO;
+		if (error == ESRCH || process_ended(vm))
+			return err_set(e, ERR_INACTIVE, ENOTCONN, "", "QEMU's process ended");
+		return err_set(e, ERR_FAILED, error, "", "cannot read QEMU's memory: %s", strerror(error));
+	}
+	/* Alive now, so it was alive before: the pid was not somebody else's. */
+	if (process_ended(vm))
+		return err_set(e, ERR_INACTIVE, ENOTCONN, "", "QEMU's process ended");
+	return 0;
+}
+
+static bool all_zero(const uint64_t *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+/* Compares one place: 1 equal, 0 nothing to learn (empty, or it changes), negative errno. */
+static int probe_place(struct qemu_vm *vm, const struct qemu_range *range, uint64_t offset, struct err *e)
+{
+	uint64_t before[PROBE_WORDS], shown[PROBE_WORDS], after[PROBE_WORDS];
+	_cleanup_free_ char *text = NULL;
+	char line[64];
+	int r = qemu_process_read(vm, range->hva + offset, before, sizeof(before), e);
+
+	if (r < 0 || all_zero(before, PROBE_WORDS))
+		return r;
+	snprintf(line, sizeof(line), "xp /%uxg 0x%llx", PROBE_WORDS, (unsigned long long)(range->gpa + offset));
+	r = qemu_hmp(vm, line, -1, &text, e);
+	if (r < 0)
+		return r;
+	if (qemu_parse_xp(text, range->gpa + offset, shown, PROBE_WORDS) < 0)
+		return err_set(e, ERR_FAILED, EPROTO, "", "QEMU's monitor does not show memory");
+	r = qemu_process_read(vm, range->hva + offset, after, sizeof(after), e);
+	if (r < 0 || memcmp(before, after, sizeof(before)))
+		return r;
+	if (!memcmp(before, shown, sizeof(before)))
+		return 1;
+	return err_set(e, ERR_FAILED, EXDEV, "", "what is read there is not the guest's memory");
+}
+
+/* Looks at places spread over all of RAM until enough of them were equal. */
+static int probe_all(struct qemu_vm *vm, struct err *e)
+{
+	unsigned equal = 0;
+
+	for (unsigned i = 0; i < PROBE_PLACES && equal < PROBE_MATCHES; i++) {
+		const struct qemu_range *range = &vm->ranges[i % vm->n_ranges];
+		uint64_t pages = range->len >> 12;
+
+		if (!range->hva || !pages)
+			continue;
+		int r = probe_place(vm, range, (pages * i / PROBE_PLACES) << 12, e);
+		if (r < 0)
+			return r;
+		equal += (unsigned)r;
+	}
+	if (equal)
+		return 0;
+	return err_set(e, ERR_FAILED, ENODATA, "", "no page of the guest held still to be compared");
+}
+
+void qemu_process_probe(struct qemu_vm *vm)
+{
+	struct err e = { 0 };
+	bool sure = false;
+
+	process_find(vm, &sure);
+	int r = vm->pid ? probe_all(vm, &e) : -ESRCH;
+	vm->live_read = r >= 0;
+	vm->live_read_why[0] = '\0';
+	if (r == -EPERM)
+		snprintf(vm->live_read_why, sizeof(vm->live_read_why),
+			 "no permission to read the memory of QEMU (pid %d): needs its user or CAP_SYS_PTRACE",
+			 (int)vm->pid);
+	else if (r < 0)
+		snprintf(vm->live_read_why, sizeof(vm->live_read_why), "%s",
+			 vm->pid ? e.text : "QEMU's process is not visible from here");
+	if (r < 0 && !sure)
+		process_forget(vm); /* it may be anybody's */
+}
