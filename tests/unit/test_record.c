@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Transactions survive the trip through the journal; an edited journal is noticed; the list of patches follows. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "vmm/worker/record.h"
+
+static struct transaction *make(const char *name, enum operation operation, size_t n_sites)
+{
+	struct transaction *t = calloc(1, sizeof(*t));
+
+	t->number = 7;
+	t->operation = operation;
+	t->time = 1700000000;
+	snprintf(t->patch, sizeof(t->patch), "%s", name);
+	t->boot = (struct boot){ .base = 0xffffffffa3600000, .pid = 4711, .pid_start = 99 };
+	snprintf(t->boot.release, sizeof(t->boot.release), "6.1.0-56-cloud-amd64");
+	snprintf(t->boot.build_id, sizeof(t->boot.build_id), "0123456789abcdef");
+	t->plan = calloc(1, sizeof(*t->plan));
+	t->plan->sites = calloc(n_sites, sizeof(*t->plan->sites));
+	t->plan->n_sites = n_sites;
+	for (size_t i = 0; i < n_sites; i++) {
+		struct poke_site *s = &t->plan->sites[i];
+
+		*s = (struct poke_site){ .gva = 0xffffffff81000000 + i * 100, .gpa = i * 100, .gpa_rest = 0x5000,
+					 .len = 6, .split = 2, .boundaries = 0x21, .new_boundaries = 1 };
+		memcpy(s->old_bytes, "\x0f\x1f\x44\x00\x00\x55", 6);
+		memcpy(s->new_bytes, "\xb8\x92\x10\x00\x00\xc3", 6);
+		snprintf(s->label, sizeof(s->label), "do_idle+0x%zx", i);
+	}
+	return t;
+}
+
+static void test_round_trip(void **state)
+{
+	_cleanup_(transaction_free) struct transaction *t = make("p", OPERATION_REVERT, 3), *back = NULL;
+	json_t *o = transaction_to_json(t);
+
+	(void)state;
+	assert_int_equal(transaction_from_json(o, &back), 0);
+	json_decref(o);
+	assert_int_equal(back->number, 7);
+	assert_int_equal(back->operation, OPERATION_REVERT);
+	assert_string_equal(back->patch, "p");
+	assert_memory_equal(&back->boot, &t->boot, sizeof(t->boot));
+	assert_int_equal(back->plan->n_sites, 3);
+	assert_true(back->plan->needs_quiescence);
+	assert_memory_equal(back->plan->sites, t->plan->sites, 3 * sizeof(*t->plan->sites));
+}
+
+/* Any one field spoilt: refused, never half believed. */
+static void test_spoilt_fields(void **state)
+{
+	static const struct {
+		const char *field, *value;
+		bool in_site;
+	} spoils[] = {
+		{ "operation", "5", false }, { "patch", "\"../x\"", false }, { "patch", "3", false },
+		{ "base", "\"zzz\"", false }, { "pid", "\"1\"", false }, { "sites", "[]", false },
+		{ "sites", "7", false }, { "sites", "[{}]", false }, { "txn", "-1", false },
+		{ "build_id", "\"0123456789012345678901234567890123456789x\"", false },
+		{ "old", "\"zz\"", true }, { "old", "\"\"", true }, { "new", "\"90\"", true },
+		{ "split", "0", true }, { "split", "7", true }, { "address", "12", true },
+		{ "gpa", "null", true }, { "boundaries", "\"\"", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(spoils); i++) {
+		_cleanup_(transaction_free) struct transaction *t = make("p", OPERATION_APPLY, 1), *back = NULL;
+		json_t *o = transaction_to_json(t);
+		json_t *at = spoils[i].in_site ? json_array_get(json_object_get(o, "sites"), 0) : o;
+
+		json_object_set_new(at, spoils[i].field, json_loads(spoils[i].value, JSON_DECODE_ANY, NULL));
+		if (transaction_from_json(o, &back) != -EBADMSG)
+			fail_msg("spoilt %s = %s was believed", spoils[i].field, spoils[i].value);
+		json_decref(o);
+	}
+}
+
+static void test_list(void **state)
+{
+	struct patch_list l = { 0 };
+
+	(void)state;
+	assert_int_equal(patch_list_end(&l, make("a", OPERATION_APPLY, 1), RESULT_APPLIED), 0);
+	assert_int_equal(patch_list_end(&l, make("b", OPERATION_APPLY, 1), RESULT_UNDONE), 0);
+	assert_int_equal(patch_list_end(&l, make("c", OPERATION_APPLY, 1), RESULT_APPLIED), 0);
+	assert_int_equal(patch_list_end(&l, make("d", OPERATION_APPLY, 1), RESULT_ATTENTION), 0);
+	assert_int_equal(patch_list_count(&l, PATCH_APPLIED), 2);
+	assert_string_equal(l.first->begin->patch, "a");
+	assert_string_equal(l.first->next->begin->patch, "c");
+	assert_int_equal(patch_list_find(&l, "d")->status, PATCH_ATTENTION);
+	assert_null(patch_list_find(&l, "b"));
+	assert_int_equal(patch_list_end(&l, make("a", OPERATION_REVERT, 1), RESULT_UNDONE), 0);
+	assert_non_null(patch_list_find(&l, "a"));
+	assert_int_equal(patch_list_end(&l, make("a", OPERATION_REVERT, 1), RESULT_REVERTED), 0);
+	assert_null(patch_list_find(&l, "a"));
+	assert_int_equal(patch_list_end(&l, make("c", OPERATION_REVERT, 1), RESULT_ATTENTION), 0);
+	assert_int_equal(patch_list_find(&l, "c")->status, PATCH_ATTENTION);
+	patch_list_clear(&l);
+	assert_null(l.first);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_spoilt_fields),
+		cmocka_unit_test(test_list),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * patch-check, patch-apply, patch-revert: plan, journal, poke, report. The order
+ * is the promise: nothing of the guest changes before the begin record is on the disk.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "vmm/worker/commands.h"
+#include "vmm/worker/prepare.h"
+#include "vmm/worker/txlog.h"
+
+#define TIMEOUT_DEFAULT_MS 10000
+
+struct scan {
+	struct poke_quiesce ops;
+	struct session *session;
+};
+
+/* Asks the guest's stacks, in the engine's terms. */
+static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
+		       const struct poke_plan *plan, struct err *e)
+{
+	struct session *s = container_of(q, struct scan, ops)->session;
+	_cleanup_free_ struct guest_range *ranges = calloc(plan->n_sites, sizeof(*ranges));
+	struct guest_blocker who;
+
+	if (!ranges)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	for (size_t i = 0; i < plan->n_sites; i++) {
+		const struct poke_site *site = &plan->sites[i];
+
+		/* One old instruction has no inside a context could be saved at. */
+		bool multi = __builtin_popcountll(site->boundaries) > 1;
+		ranges[i] = (struct guest_range){ site->gva, site->gva + (multi ? site->len : 1u) };
+	}
+	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, plan->n_sites, &who, e);
+	if (r > 0)
+		err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", who.address,
+			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it", plan->sites[who.range].label,
+			     who.where, who.comm[0] ? " of " : "", who.comm, who.pid,
+			     (unsigned long long)who.address);
+	return r;
+}
+
+static void result_figures(json_t *o, const struct poke_stats *stats)
+{
+	json_t *figures = json_pack("{s:i, s:i, s:i, s:i, s:I, s:I}", "barriers", (int)stats->barriers,
+				    "forced_exits", (int)stats->forced_exits, "steps", (int)stats->steps,
+				    "retries", (int)stats->retries,
+				    "longest_pause_us", (json_int_t)stats->longest_pause_us,
+				    "elapsed_us", (json_int_t)stats->elapsed_us);
+
+	json_object_update(o, figures);
+	json_decref(figures);
+}
+
+/* plan and stats may be NULL: nothing had to be done. */
+static json_t *result_json(const struct session *s, const char *patch, const char *state, bool changed,
+			   const struct poke_plan *plan, const struct poke_stats *stats)
+{
+	static const struct poke_stats none;
+	json_t *o = json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:I}", "vm", s->target.vm, "patch", patch,
+			      "state", state, "changed", (int)changed,
+			      "mode", poke_mode_name(plan ? plan->mode : POKE_MODE_STOPPED),
+			      "why", plan ? plan->why : "", "sites", (json_int_t)(plan ? plan->n_sites : 0));
+
+	result_figures(o, stats ? stats : &none);
+	return o;
+}
+
+static int check_mode(json_t *args, struct err *e)
+{
+	const char *mode = json_string_value(json_object_get(args, "mode"));
+
+	if (mode && strcmp(mode, poke_mode_name(POKE_MODE_STOPPED)) != 0)
+		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "mode",
+			       "mode '%s' is not possible with this VM: its memory is not ours to remap and it "
+			       "cannot be written while vCPUs run; use stopped", mode);
+	return 0;
+}
+
+static uint64_t timeout_us(json_t *args)
+{
+	json_t *ms = json_object_get(args, "timeout");
+
+	return (ms ? (uint64_t)json_integer_value(ms) : TIMEOUT_DEFAULT_MS) * 1000u;
+}
+
+/*
+ * The engine lost its hold on the VM in the middle. Do at once what the next worker
+ * would do: reach it again, look, finish or undo. Stays open while it cannot be reached.
+ */
+static int mend(struct session *s, struct transaction *t, int r, struct err *e)
+{
+	struct err ignored = { 0 };
+	char name[sizeof(t->patch)];
+
+	snprintf(name, sizeof(name), "%s", t->patch);
+	s->open = t;
+	s->open_state = POKE_WRITTEN;
+	s->open_running = s->info.state == BACKEND_RUNNING;
+	if (session_attach(s, &ignored) < 0 || s->open)
+		return r;
+	struct patch_record *in = patch_list_find(&s->patches, name);
+	if (e->kind == ERR_ATTENTION && !(in && in->status == PATCH_ATTENTION))
+		e->kind = ERR_FAILED;
+	return r;
+}
+
+/* Journal, poke, journal. t is taken. */
+static int carry_out(struct session *s, struct transaction *t, json_t *args, enum result good,
+		     struct poke_stats *stats, struct err *e)
+{
+	struct scan scan = { .ops.scan = scan_stacks, .session = s };
+	struct txlog log;
+	struct err log_error = { 0 };
+	int r = txlog_begin(s, t, e);
+
+	if (r < 0) {
+		transaction_free(t);
+		return r;
+	}
+	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
+	r = poke_run(s->backend, &arch_x86_64, t->plan, &scan.ops, &log.ops, timeout_us(args), stats, e);
+	if (r == -ENOTCONN || r == -EUCLEAN)
+		return mend(s, t, r, e);
+	int logged = txlog_end(s, t, r == 0 ? good : RESULT_UNDONE, stats, r < 0 ? e : NULL, &log_error);
+	if (r == 0 && logged < 0) {
+		err_set(e, ERR_ATTENTION, -logged, "journal", "the text is changed, but %s", log_error.text);
+		r = logged;
+	}
+	return r;
+}
+
+static int new_transaction(struct session *s, enum operation operation, const struct patchfile *file,
+			   struct poke_plan *plan, struct transaction **ret, struct err *e)
+{
+	struct transaction *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	*t = (struct transaction){ .number = s->next_txn++, .operation = operation, .plan = plan,
+				   .time = (json_int_t)time(NULL), .boot = session_boot(s) };
+	snprintf(t->patch, sizeof(t->patch), "%s", file->name);
+	snprintf(t->description, sizeof(t->description), "%s", file->description);
+	*ret = t;
+	return 0;
+}
+
+/* Already in: 1 and *ret; with another text under the same name: refused. */
+static int already_in(struct session *s, struct prepared *p, json_t **ret, struct err *e)
+{
+	struct patch_record *in = patch_list_find(&s->patches, p->file->name);
+
+	if (!in || in->status == PATCH_LOST)
+		return 0;
+	if (in->status == PATCH_ATTENTION)
+		return err_set(e, ERR_ATTENTION, EUCLEAN, "attention",
+			       "patch '%s' needs attention: its sites hold bytes vmpoke did not write; see verify",
+			       p->file->name);
+	if (!prepare_same_text(s, p))
+		return err_set(e, ERR_REFUSED, EEXIST, "name-in-use",
+			       "a patch named '%s' with another content is in; revert it first", p->file->name);
+	*ret = result_json(s, p->file->name, "applied", false, in->begin->plan, NULL);
+	return 1;
+}
+
+static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
+{
+	struct poke_stats stats = { 0 };
+	struct transaction *t = NULL;
+	int r = 0;
+
+	if (p->plan->needs_quiescence)
+		r = guest_stacks_prepare(s->guest, e);
+	if (r == 0)
+		r = prepare_store(s, p, e);
+	if (r == 0)
+		r = new_transaction(s, OPERATION_APPLY, p->file, p->plan, &t, e);
+	if (r < 0)
+		return r;
+	json_t *o = result_json(s, p->file->name, "applied", true, p->plan, NULL);
+	p->plan = NULL; /* the transaction's now */
+	r = carry_out(s, t, args, RESULT_APPLIED, &stats, e);
+	if (r == 0)
+		result_figures(o, &stats);
+	else
+		json_decref(o);
+	*ret = r == 0 ? o : NULL;
+	return r;
+}
+
+int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
+	int r = check_mode(args, e);
+
+	if (r == 0)
+		r = prepare_file(s, args, &p, e);
+	if (r == 0)
+		r = session_guest(s, NULL, e);
+	if (r == 0)
+		r = already_in(s, &p, ret, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = prepare_plan(s, &p, e);
+	if (r < 0)
+		return r;
+	if (p.plan->n_sites == 0) {
+		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
+		return 0;
+	}
+	return apply_plan(s, &p, args, ret, e);
+}
+
+static json_t *sites_json(const struct poke_plan *plan)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < plan->n_sites; i++)
+		json_array_append_new(a, site_to_json(&plan->sites[i]));
+	return a;
+}
+
+int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
+	int r = prepare_file(s, args, &p, e);
+
+	if (r == 0)
+		r = session_guest(s, NULL, e);
+	if (r == 0)
+		r = already_in(s, &p, ret, e);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		struct patch_record *in = patch_list_find(&s->patches, p.file->name);
+		json_object_set_new(*ret, "sites_detail", sites_json(in->begin->plan));
+		return 0;
+	}
+	r = prepare_plan(s, &p, e);
+	if (r < 0)
+		return r;
+	*ret = result_json(s, p.file->name, p.plan->n_sites ? "applicable" : "applied", false, p.plan, NULL);
+	json_object_set_new(*ret, "sites_detail", sites_json(p.plan));
+	return 0;
+}
+
+static int revert_applied(struct session *s, struct patch_record *in, const struct patchfile *file, json_t *args,
+			  json_t **ret, struct err *e)
+{
+	struct poke_stats stats = { 0 };
+	struct poke_plan *inverse = NULL;
+	struct transaction *t = NULL;
+	int r = prepare_inverse(in->begin->plan, &inverse);
+
+	if (r < 0)
+		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
+	if (inverse->needs_quiescence)
+		r = guest_stacks_prepare(s->guest, e);
+	if (r == 0)
+		r = new_transaction(s, OPERATION_REVERT, file, inverse, &t, e);
+	if (r < 0) {
+		plan_free(inverse);
+		return r;
+	}
+	/* The transaction is gone once it has ended, and with it the plan the figures are about. */
+	json_t *o = result_json(s, file->name, "reverted", true, inverse, NULL);
+	r = carry_out(s, t, args, RESULT_REVERTED, &stats, e);
+	if (r == 0)
+		result_figures(o, &stats);
+	else
+		json_decref(o);
+	*ret = r == 0 ? o : NULL;
+	return r;
+}
+
+/* A patch of a former boot: there is nothing in the guest to take out, only the record goes. */
+static int forget_lost(struct session *s, const char *name, json_t **ret, struct err *e)
+{
+	int r = journal_append(s->journal, json_pack("{s:s, s:s, s:I}", "type", "forget", "patch", name, "time",
+						      (json_int_t)time(NULL)), true, e);
+
+	if (r < 0)
+		return r;
+	*ret = result_json(s, name, "reverted", false, NULL, NULL);
+	patch_list_remove(&s->patches, name);
+	return 0;
+}
+
+/* All its sites hold the original bytes again (somebody put them back): nothing is left to do but forget it. */
+static int holds_only(struct session *s, const struct poke_plan *plan, enum poke_holds wanted, struct err *e)
+{
+	for (size_t i = 0; i < plan->n_sites; i++) {
+		enum poke_holds holds;
+		int r = poke_site_holds(s->backend, &plan->sites[i], &holds, NULL, e);
+
+		if (r < 0)
+			return r;
+		if (holds != wanted)
+			return 0;
+	}
+	return 1;
+}
+
+static int revert_found(struct session *s, struct patch_record *in, const struct patchfile *file, json_t *args,
+			json_t **ret, struct err *e)
+{
+	int r = 0;
+
+	if (in->status == PATCH_ATTENTION)
+		r = holds_only(s, in->begin->plan, POKE_HOLDS_OLD, e);
+	if (r < 0)
+		return r;
+	if (r > 0 || in->status == PATCH_LOST)
+		return forget_lost(s, file->name, ret, e);
+	return revert_applied(s, in, file, args, ret, e);
+}
+
+/* A revert needs no text, only the name: the journal knows the bytes. */
+static int revert_name(struct session *s, json_t *args, struct prepared *p, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(args, "patch"));
+	struct patch_record *in = name ? patch_list_find(&s->patches, name) : NULL;
+
+	if (!in || json_object_get(args, "text"))
+		return prepare_file(s, args, p, e);
+	p->file = calloc(1, sizeof(*p->file));
+	if (!p->file)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	snprintf(p->file->name, sizeof(p->file->name), "%s", name);
+	return 0;
+}
+
+int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
+	int r = revert_name(s, args, &p, e);
+
+	if (r == 0)
+		r = session_guest(s, NULL, e);
+	if (r < 0)
+		return r;
+	struct patch_record *in = patch_list_find(&s->patches, p.file->name);
+	if (in)
+		return revert_found(s, in, p.file, args, ret, e);
+	*ret = result_json(s, p.file->name, "reverted", false, NULL, NULL);
+	return 0;
+}

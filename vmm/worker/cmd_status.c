@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* query-patches, patch-verify, query-history: the journal, and the guest's text against it. Changes nothing. */
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/worker/commands.h"
+
+#define HISTORY_DEFAULT 100
+
+static json_t *patch_json(const struct patch_record *p)
+{
+	json_t *sites = json_array();
+	const struct transaction *t = p->begin;
+
+	for (size_t i = 0; i < t->plan->n_sites; i++)
+		json_array_append_new(sites, site_to_json(&t->plan->sites[i]));
+	json_t *o = json_pack("{s:s, s:s, s:I, s:o}", "name", t->patch, "state", patch_status_name(p->status),
+			      "applied_at", t->time, "sites", sites);
+	if (t->description[0])
+		json_object_set_new(o, "description", json_string(t->description));
+	return o;
+}
+
+int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	json_t *patches = json_array();
+	const char *release = s->guest ? guest_facts(s->guest)->release : "";
+
+	(void)args;
+	(void)e;
+	/* Answered from the journal, so that it works while the VM is away. */
+	session_events(s);
+	for (const struct patch_record *p = s->patches.first; p; p = p->next) {
+		json_array_append_new(patches, patch_json(p));
+		if (!release[0])
+			release = p->begin->boot.release;
+	}
+	*ret = json_pack("{s:s, s:s, s:o}", "vm", s->target.vm, "release", release, "patches", patches);
+	return 0;
+}
+
+static json_t *difference(const struct patch_record *p, const struct poke_site *site, enum poke_holds holds,
+			  const uint8_t *found)
+{
+	static const char *const names[] = {
+		[POKE_HOLDS_OLD] = "old", [POKE_HOLDS_MIX] = "mix", [POKE_HOLDS_FOREIGN] = "foreign",
+	};
+	char want_hex[2 * POKE_SITE_LEN_MAX + 1], found_hex[2 * POKE_SITE_LEN_MAX + 1];
+
+	hex_encode(site->new_bytes, site->len, want_hex);
+	hex_encode(found, site->len, found_hex);
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:s}", "patch", p->begin->patch, "address",
+			 qmp_address(site->gva), "symbol", site->label, "expected", want_hex, "found", found_hex,
+			 "holds", names[holds]);
+}
+
+static int verify_patch(struct session *s, const struct patch_record *p, json_t *differences, struct err *e)
+{
+	for (size_t i = 0; i < p->begin->plan->n_sites; i++) {
+		const struct poke_site *site = &p->begin->plan->sites[i];
+		uint8_t found[POKE_SITE_LEN_MAX];
+		enum poke_holds holds;
+		int r = poke_site_holds(s->backend, site, &holds, found, e);
+
+		if (r < 0)
+			return r;
+		if (holds != POKE_HOLDS_NEW)
+			json_array_append_new(differences, difference(p, site, holds, found));
+	}
+	return 0;
+}
+
+int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	json_int_t patches = 0, sites = 0;
+	int r = session_guest(s, NULL, e);
+
+	(void)args;
+	if (r < 0)
+		return r;
+	json_t *differences = json_array();
+	for (const struct patch_record *p = s->patches.first; r == 0 && p; p = p->next) {
+		if (p->status == PATCH_LOST)
+			continue;
+		patches++;
+		sites += (json_int_t)p->begin->plan->n_sites;
+		r = verify_patch(s, p, differences, e);
+	}
+	if (r < 0) {
+		json_decref(differences);
+		return r;
+	}
+	*ret = json_pack("{s:s, s:b, s:I, s:I, s:o}", "vm", s->target.vm, "ok", json_array_size(differences) == 0,
+			 "patches", patches, "sites", sites, "differences", differences);
+	return 0;
+}
+
+/* Pairs each end with its begin; the last ones are kept. */
+struct history {
+	struct journal_visitor visitor;
+	json_t *entries;
+	json_t *begin;
+	size_t limit;
+};
+
+static json_t *history_entry(json_t *begin, json_t *end)
+{
+	static const char *const copied[] = { "sites", "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
+					      "error" };
+	const char *result = json_string_value(json_object_get(end, "result"));
+	json_t *o = json_object();
+
+	json_object_set(o, "time", json_object_get(end, "time"));
+	json_object_set(o, "operation", json_object_get(begin, "operation"));
+	json_object_set(o, "patch", json_object_get(begin, "patch"));
+	json_object_set(o, "result", json_object_get(end, "result"));
+	json_object_set_new(o, "changed", json_boolean(result && strcmp(result, "undone") != 0));
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
+		json_object_set(o, copied[i], json_object_get(end, copied[i]));
+	return o;
+}
+
+static int history_record(struct journal_visitor *v, json_t *record)
+{
+	struct history *h = container_of(v, struct history, visitor);
+	const char *type = json_string_value(json_object_get(record, "type"));
+
+	if (type && strcmp(type, "begin") == 0) {
+		json_decref(h->begin);
+		h->begin = json_incref(record);
+	} else if (type && strcmp(type, "end") == 0 && h->begin) {
+		json_array_append_new(h->entries, history_entry(h->begin, record));
+		if (json_array_size(h->entries) > h->limit)
+			json_array_remove(h->entries, 0);
+	}
+	return 0;
+}
+
+int command_query_history(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	json_t *limit = json_object_get(args, "limit");
+	struct history h = {
+		.visitor.record = history_record,
+		.entries = json_array(),
+		.limit = limit ? (size_t)json_integer_value(limit) : HISTORY_DEFAULT,
+	};
+	int r = journal_replay(s->journal, &h.visitor, e);
+
+	json_decref(h.begin);
+	if (r < 0) {
+		json_decref(h.entries);
+		return r;
+	}
+	*ret = json_pack("{s:s, s:o}", "vm", s->target.vm, "entries", h.entries);
+	return 0;
+}

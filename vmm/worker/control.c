@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The worker's end of its socket to vmpoked; see control.h. Knows no command but job-cancel. */
+#include "vmm/worker/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct control {
+	int fd;
+	bool closed;
+	struct qmp_lexer *lexer;
+	size_t head, count;
+	struct qmp_request queue[CONTROL_QUEUE_MAX];
+};
+
+struct control *control_new(int fd)
+{
+	_cleanup_(control_free) struct control *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		close(fd);
+		return NULL;
+	}
+	c->fd = fd;
+	c->lexer = qmp_lexer_new();
+	return c->lexer ? TAKE_PTR(c) : NULL;
+}
+
+void control_free(struct control *c)
+{
+	struct qmp_request req;
+
+	if (!c)
+		return;
+	while (control_next(c, &req) > 0)
+		qmp_request_clear(&req);
+	qmp_lexer_free(c->lexer);
+	close(c->fd);
+	free(c);
+}
+
+int control_fd(const struct control *c)
+{
+	return c->fd;
+}
+
+static void send_line(struct control *c, char *line)
+{
+	size_t len = line ? strlen(line) : 0;
+
+	for (size_t done = 0; done < len && !c->closed;) {
+		ssize_t n = send(c->fd, line + done, len - done, MSG_NOSIGNAL);
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EAGAIN)
+			poll(&(struct pollfd){ .fd = c->fd, .events = POLLOUT }, 1, 1000);
+		else if (errno != EINTR)
+			c->closed = true;
+	}
+	free(line);
+}
+
+void control_return(struct control *c, const char *id, json_t *value)
+{
+	send_line(c, qmp_format_return(value, id));
+	json_decref(value);
+}
+
+void control_error(struct control *c, const char *id, const struct err *e)
+{
+	send_line(c, qmp_format_error(e, id));
+}
+
+void control_event(struct control *c, const char *name, json_t *data)
+{
+	send_line(c, qmp_format_event(name, data));
+	json_decref(data);
+}
+
+static void take_frame(struct control *c, const struct qmp_frame *frame)
+{
+	struct err e = { 0 };
+	struct qmp_request req = { 0 };
+
+	if (frame->kind == QMP_FRAME_ERROR) {
+		err_set(&e, ERR_USAGE, EINVAL, NULL, "%s", frame->error);
+		control_error(c, NULL, &e);
+		return;
+	}
+	int r = qmp_request_parse(frame, &req, &e);
+	if (r == 0 && c->count == CONTROL_QUEUE_MAX)
+		r = err_set(&e, ERR_FAILED, EBUSY, NULL, "too many requests are waiting for this VM");
+	if (r < 0) {
+		control_error(c, req.id, &e);
+		qmp_request_clear(&req);
+		return;
+	}
+	c->queue[(c->head + c->count++) % CONTROL_QUEUE_MAX] = req;
+}
+
+static int feed(struct control *c, const char *buf, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		struct qmp_frame frame;
+		ssize_t n = qmp_lexer_feed(c->lexer, buf + done, len - done, &frame);
+		if (n < 0)
+			return (int)n;
+		done += (size_t)n;
+		if (frame.kind != QMP_FRAME_NONE)
+			take_frame(c, &frame);
+	}
+	return 0;
+}
+
+int control_read(struct control *c)
+{
+	char buf[65536];
+
+	while (!c->closed) {
+		ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n <= 0) {
+			c->closed = true;
+			break;
+		}
+		int r = feed(c, buf, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+	return -ECONNRESET;
+}
+
+int control_next(struct control *c, struct qmp_request *ret)
+{
+	if (c->count == 0)
+		return 0;
+	*ret = c->queue[c->head];
+	c->head = (c->head + 1) % CONTROL_QUEUE_MAX;
+	c->count--;
+	return 1;
+}
+
+/* Takes request number i out of the queue, keeping the order of the others. */
+static void queue_remove(struct control *c, size_t i)
+{
+	qmp_request_clear(&c->queue[(c->head + i) % CONTROL_QUEUE_MAX]);
+	for (; i + 1 < c->count; i++)
+		c->queue[(c->head + i) % CONTROL_QUEUE_MAX] = c->queue[(c->head + i + 1) % CONTROL_QUEUE_MAX];
+	c->count--;
+}
+
+bool control_cancelled(struct control *c, const char *job_id)
+{
+	/* A daemon that went away does not cancel: the transaction is carried to its end first. */
+	control_read(c);
+	for (size_t i = 0; job_id && i < c->count; i++) {
+		struct qmp_request *req = &c->queue[(c->head + i) % CONTROL_QUEUE_MAX];
+		const char *id = json_string_value(json_object_get(req->args, "job-id"));
+
+		if (strcmp(req->execute, "job-cancel") != 0 || !id || strcmp(id, job_id) != 0)
+			continue;
+		control_return(c, req->id, json_object());
+		queue_remove(c, i);
+		return true;
+	}
+	return false;
+}

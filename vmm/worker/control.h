@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The worker's end of its socket to vmpoked: QMP frames without greeting. One
+ * request is worked on at a time; job-cancel is looked at in between.
+ */
+#ifndef VMPOKE_VMM_WORKER_CONTROL_H
+#define VMPOKE_VMM_WORKER_CONTROL_H
+
+#include "protocol/qmp.h"
+
+#define CONTROL_QUEUE_MAX 256 /* requests waiting; the daemon sends fewer */
+
+struct control;
+
+struct control *control_new(int fd); /* takes fd; NULL when memory is short */
+void control_free(struct control *c);
+DEFINE_CLEANUP(struct control, control_free)
+
+int control_fd(const struct control *c);
+
+/* Reads what is there without waiting. -ECONNRESET when the daemon closed its end. */
+int control_read(struct control *c);
+
+/* Next queued request: 1 and *ret (clear it with qmp_request_clear), 0 when there is none. */
+int control_next(struct control *c, struct qmp_request *ret);
+
+/* True when a job-cancel for job_id came in (it is answered here). NULL job_id: never. */
+bool control_cancelled(struct control *c, const char *job_id);
+
+/* Replies and events. Failure to send is found at the next read. value and data are stolen. */
+void control_return(struct control *c, const char *id, json_t *value);
+void control_error(struct control *c, const char *id, const struct err *e);
+void control_event(struct control *c, const char *name, json_t *data);
+
+#endif

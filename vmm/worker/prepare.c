@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From a request to a plan; see prepare.h. Everything in the patch text is untrusted. */
+#include "vmm/worker/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vmm/kind/kind.h"
+
+void prepared_clear(struct prepared *p)
+{
+	free(p->text);
+	patchfile_free(p->file);
+	plan_free(p->plan);
+	*p = (struct prepared){ 0 };
+}
+
+static int store_path(const struct session *s, const char *name, const char *suffix, char *buf, size_t cap)
+{
+	int n = snprintf(buf, cap, "%s/patches/%s/%s.yaml%s", s->state_dir, s->target.vm, name, suffix);
+
+	return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
+}
+
+static int read_stored(const struct session *s, const char *name, char **ret, size_t *ret_len)
+{
+	char path[4096];
+	int r = store_path(s, name, "", path, sizeof(path));
+
+	return r < 0 ? r : read_file(path, PATCHFILE_SIZE_MAX, ret, ret_len);
+}
+
+static int named_text(struct session *s, const char *name, struct prepared *p, struct err *e)
+{
+	if (!patch_name_valid(name))
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' is not a patch name", name);
+	int r = read_stored(s, name, &p->text, &p->text_len);
+	if (r == -ENOENT)
+		return err_set(e, ERR_NOT_FOUND, ENOENT, NULL,
+			       "no patch named '%s' was ever applied here; give its file", name);
+	if (r < 0)
+		return err_set(e, ERR_FAILED, -r, NULL, "the stored text of patch '%s' cannot be read: %s", name,
+			       strerror(-r));
+	return 0;
+}
+
+int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct err *e)
+{
+	json_t *text = json_object_get(args, "text");
+	const char *name = json_string_value(json_object_get(args, "patch"));
+	const char *filename = json_string_value(json_object_get(args, "filename"));
+
+	if (!text == !name)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "give either 'text' or 'patch'");
+	if (text) {
+		ret->text_len = json_string_length(text);
+		ret->text = strndup(json_string_value(text), ret->text_len);
+		if (!ret->text)
+			return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	} else {
+		int r = named_text(s, name, ret, e);
+		if (r < 0)
+			return r;
+	}
+	return patchfile_parse(ret->text, ret->text_len, filename ? filename : name ? name : "patch", &ret->file, e);
+}
+
+static int check_gates(const struct patchfile *file, const struct guest_facts *f, struct err *e)
+{
+	if (file->release[0] && fnmatch(file->release, f->release, 0) != 0)
+		return err_set(e, ERR_REFUSED, EPERM, "release",
+			       "the patch is for kernel release %s, the guest runs %s", file->release, f->release);
+	if (file->build_id_len && (file->build_id_len != sizeof(f->build_id) ||
+				   memcmp(file->build_id, f->build_id, sizeof(f->build_id)) != 0)) {
+		char want[2 * sizeof(file->build_id) + 1];
+
+		hex_encode(file->build_id, file->build_id_len, want);
+		return err_set(e, ERR_REFUSED, EPERM, "build-id",
+			       "the patch is for the kernel with build-id %s, the guest's is %s", want, f->build_id_hex);
+	}
+	return 0;
+}
+
+static bool overlap(uint64_t a, size_t a_len, uint64_t b, size_t b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+/* Two patches may not share a byte: neither could be reverted without the other. */
+static int check_other_patches(const struct session *s, uint64_t gva, size_t len, int line, struct err *e)
+{
+	char label[128];
+
+	for (const struct patch_record *p = s->patches.first; p; p = p->next) {
+		if (p->status == PATCH_LOST)
+			continue;
+		for (size_t i = 0; i < p->begin->plan->n_sites; i++) {
+			const struct poke_site *site = &p->begin->plan->sites[i];
+
+			if (!overlap(gva, len, site->gva, site->len))
+				continue;
+			guest_format_addr(s->guest, gva, label, sizeof(label));
+			return err_set_addr(e, ERR_REFUSED, EEXIST, "overlap", gva,
+					    "line %d: %s: overlaps %s of patch '%s', which is in; revert that first",
+					    line, label, site->label, p->begin->patch);
+		}
+	}
+	return 0;
+}
+
+/* The most that a kind without old bytes looks at from its place on. */
+#define REACH (POKE_SITE_LEN_MAX / 2)
+
+/*
+ * A site that another patch has changed is refused for many reasons (it does not
+ * decode, old bytes differ, too short): say the one that helps.
+ */
+static int expand_site(struct session *s, const struct kind_context *ctx, const struct patchfile_site *site,
+		       struct plan_want *ret, struct err *e)
+{
+	struct err other = { 0 };
+	uint64_t place;
+	int r = kind_expand(ctx, site, ret, e);
+
+	if (r == 0)
+		return check_other_patches(s, ret->gva, ret->len, site->line, e);
+	if (kind_resolve(ctx, &site->at, "at", &place, &other) == 0 &&
+	    check_other_patches(s, place, site->old_len ? site->old_len : REACH, site->line, &other) < 0)
+		*e = other;
+	return r;
+}
+
+int prepare_plan(struct session *s, struct prepared *p, struct err *e)
+{
+	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest };
+	_cleanup_free_ struct plan_want *wants = calloc(p->file->n_sites, sizeof(*wants));
+	int r = check_gates(p->file, guest_facts(s->guest), e);
+
+	if (!wants)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
+		r = expand_site(s, &ctx, &p->file->sites[i], &wants[i], e);
+	return r < 0 ? r : plan_build(ctx.arch, s->info.caps, wants, p->file->n_sites, &p->plan, e);
+}
+
+static int make_parents(const struct session *s)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/patches", s->state_dir);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/patches/%s", s->state_dir, s->target.vm);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int write_synced(const char *path, const char *text, size_t len)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = fd < 0 ? -errno : write_full(fd, text, len);
+
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r;
+}
+
+int prepare_store(struct session *s, const struct prepared *p, struct err *e)
+{
+	char path[4096], temp[4096];
+	int r = make_parents(s);
+
+	if (r == 0)
+		r = store_path(s, p->file->name, "", path, sizeof(path));
+	if (r == 0)
+		r = store_path(s, p->file->name, ".new", temp, sizeof(temp));
+	if (r == 0)
+		r = write_synced(temp, p->text, p->text_len);
+	if (r == 0 && rename(temp, path) < 0)
+		r = -errno;
+	if (r < 0)
+		return err_set(e, ERR_FAILED, -r, NULL, "the patch text cannot be stored in the state directory: %s",
+			       strerror(-r));
+	return 0;
+}
+
+bool prepare_same_text(struct session *s, const struct prepared *p)
+{
+	_cleanup_free_ char *stored = NULL;
+	size_t len;
+
+	return read_stored(s, p->file->name, &stored, &len) == 0 && len == p->text_len &&
+	       memcmp(stored, p->text, len) == 0;
+}
+
+int prepare_inverse(const struct poke_plan *plan, struct poke_plan **ret)
+{
+	_cleanup_(plan_free) struct poke_plan *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	*p = *plan;
+	p->needs_quiescence = false;
+	if (!p->why[0]) /* a plan read back from the journal */
+		snprintf(p->why, sizeof(p->why), "as it was applied");
+	p->sites = calloc(plan->n_sites, sizeof(*p->sites));
+	if (!p->sites)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->n_sites; i++) {
+		const struct poke_site *from = &plan->sites[i];
+		struct poke_site *to = &p->sites[i];
+
+		*to = *from;
+		memcpy(to->old_bytes, from->new_bytes, sizeof(to->old_bytes));
+		memcpy(to->new_bytes, from->old_bytes, sizeof(to->new_bytes));
+		to->boundaries = from->new_boundaries;
+		to->new_boundaries = from->boundaries;
+		if (__builtin_popcountll(to->boundaries) > 1)
+			p->needs_quiescence = true;
+	}
+	*ret = TAKE_PTR(p);
+	return 0;
+}

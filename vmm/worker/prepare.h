@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a request to a plan against the guest as it is now. Reads, never writes the guest. */
+#ifndef VMPOKE_VMM_WORKER_PREPARE_H
+#define VMPOKE_VMM_WORKER_PREPARE_H
+
+#include "vmm/worker/session.h"
+
+struct prepared {
+	char *text;	  /* the patch file, as given or as stored */
+	size_t text_len;
+	struct patchfile *file;
+	struct poke_plan *plan; /* n_sites 0: the guest already holds the new bytes */
+};
+
+void prepared_clear(struct prepared *p);
+
+/* The patch a request means: "text" (with "filename"), or "patch", a name whose text was stored. -ENOENT. */
+int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct err *e);
+
+/* Gates (release, build-id), symbols, kinds, overlap with patches that are in, plan. Needs prepare_file(). */
+int prepare_plan(struct session *s, struct prepared *p, struct err *e);
+
+/* STATE/patches/VM/NAME.yaml, replaced atomically. */
+int prepare_store(struct session *s, const struct prepared *p, struct err *e);
+
+/* True when the stored text of that patch is the given one. */
+bool prepare_same_text(struct session *s, const struct prepared *p);
+
+/* The plan that takes a patch out again: old and new bytes change places. -ENOMEM. */
+int prepare_inverse(const struct poke_plan *plan, struct poke_plan **ret);
+
+#endif

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Transactions as JSON and the list of patches; see record.h. Does no I/O. */
+#include "vmm/worker/record.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "protocol/qmp.h"
+
+static const char *const operation_names[] = {
+	[OPERATION_APPLY] = "apply",
+	[OPERATION_REVERT] = "revert",
+};
+
+static const char *const status_names[] = {
+	[PATCH_APPLIED] = "applied",
+	[PATCH_LOST] = "lost",
+	[PATCH_ATTENTION] = "attention",
+};
+
+static const char *const result_names[] = {
+	[RESULT_APPLIED] = "applied",
+	[RESULT_REVERTED] = "reverted",
+	[RESULT_UNDONE] = "undone",
+	[RESULT_LOST] = "lost",
+	[RESULT_ATTENTION] = "attention",
+};
+
+const char *result_name(enum result r)
+{
+	return result_names[r];
+}
+
+int result_from_name(const char *name)
+{
+	for (size_t i = 0; name && i < ARRAY_SIZE(result_names); i++)
+		if (strcmp(result_names[i], name) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+const char *operation_name(enum operation op)
+{
+	return operation_names[op];
+}
+
+const char *patch_status_name(enum patch_status s)
+{
+	return status_names[s];
+}
+
+void transaction_free(struct transaction *t)
+{
+	if (!t)
+		return;
+	plan_free(t->plan);
+	free(t);
+}
+
+json_t *site_to_json(const struct poke_site *site)
+{
+	char old_hex[2 * POKE_SITE_LEN_MAX + 1], new_hex[2 * POKE_SITE_LEN_MAX + 1];
+
+	hex_encode(site->old_bytes, site->len, old_hex);
+	hex_encode(site->new_bytes, site->len, new_hex);
+	return json_pack("{s:o, s:s, s:s, s:s}", "address", qmp_address(site->gva), "symbol", site->label,
+			 "old", old_hex, "new", new_hex);
+}
+
+static json_t *site_record(const struct poke_site *site)
+{
+	json_t *o = site_to_json(site);
+	int r = !o;
+
+	r |= json_object_set_new(o, "gpa", qmp_address(site->gpa));
+	r |= json_object_set_new(o, "gpa_rest", qmp_address(site->gpa_rest));
+	r |= json_object_set_new(o, "split", json_integer(site->split));
+	r |= json_object_set_new(o, "boundaries", qmp_address(site->boundaries));
+	r |= json_object_set_new(o, "new_boundaries", qmp_address(site->new_boundaries));
+	if (r) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}
+
+json_t *transaction_to_json(const struct transaction *t)
+{
+	json_t *sites = json_array();
+
+	for (size_t i = 0; i < t->plan->n_sites; i++) {
+		if (json_array_append_new(sites, site_record(&t->plan->sites[i])) < 0) {
+			json_decref(sites);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:o}",
+			 "type", "begin", "txn", (json_int_t)t->number, "time", t->time,
+			 "operation", operation_name(t->operation), "patch", t->patch,
+			 "description", t->description, "release", t->boot.release,
+			 "build_id", t->boot.build_id, "base", qmp_address(t->boot.base),
+			 "pid", (json_int_t)t->boot.pid, "pid_start", qmp_address(t->boot.pid_start),
+			 "mode", poke_mode_name(t->plan->mode), "sites", sites);
+}
+
+/* Copies a string member that must fit; false when it is missing or too long. */
+static bool get_text(json_t *o, const char *key, char *out, size_t cap)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	if (!s || strlen(s) >= cap)
+		return false;
+	strcpy(out, s);
+	return true;
+}
+
+static bool get_address(json_t *o, const char *key, uint64_t *ret)
+{
+	return qmp_address_parse(json_object_get(o, key), ret) == 0;
+}
+
+static bool site_from_json(json_t *o, struct poke_site *s)
+{
+	char old_hex[2 * POKE_SITE_LEN_MAX + 1], new_hex[2 * POKE_SITE_LEN_MAX + 1];
+	json_t *split = json_object_get(o, "split");
+
+	if (!get_text(o, "symbol", s->label, sizeof(s->label)) ||
+	    !get_text(o, "old", old_hex, sizeof(old_hex)) || !get_text(o, "new", new_hex, sizeof(new_hex)) ||
+	    !get_address(o, "address", &s->gva) || !get_address(o, "gpa", &s->gpa) ||
+	    !get_address(o, "gpa_rest", &s->gpa_rest) || !get_address(o, "boundaries", &s->boundaries) ||
+	    !get_address(o, "new_boundaries", &s->new_boundaries) || !json_is_integer(split))
+		return false;
+	ssize_t n_old = hex_decode(old_hex, s->old_bytes, sizeof(s->old_bytes));
+	ssize_t n_new = hex_decode(new_hex, s->new_bytes, sizeof(s->new_bytes));
+	json_int_t at = json_integer_value(split);
+	if (n_old < 1 || n_old != n_new || at < 1 || at > n_old)
+		return false;
+	s->len = (uint8_t)n_old;
+	s->split = (uint8_t)at;
+	return true;
+}
+
+static int plan_from_json(json_t *sites, struct poke_plan **ret)
+{
+	size_t n = json_array_size(sites), i;
+	_cleanup_(plan_free) struct poke_plan *p = NULL;
+	json_t *o;
+
+	if (n < 1 || n > POKE_SITES_MAX)
+		return -EBADMSG;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->sites = calloc(n, sizeof(*p->sites));
+	if (!p->sites)
+		return -ENOMEM;
+	p->n_sites = n;
+	p->mode = POKE_MODE_STOPPED;
+	json_array_foreach(sites, i, o) {
+		if (!site_from_json(o, &p->sites[i]))
+			return -EBADMSG;
+		if (__builtin_popcountll(p->sites[i].boundaries) > 1)
+			p->needs_quiescence = true;
+	}
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+static bool boot_from_json(json_t *o, struct boot *b)
+{
+	json_t *pid = json_object_get(o, "pid");
+
+	b->pid = (pid_t)json_integer_value(pid);
+	return json_is_integer(pid) && get_text(o, "release", b->release, sizeof(b->release)) &&
+	       get_text(o, "build_id", b->build_id, sizeof(b->build_id)) &&
+	       get_address(o, "base", &b->base) && get_address(o, "pid_start", &b->pid_start);
+}
+
+int transaction_from_json(json_t *record, struct transaction **ret)
+{
+	_cleanup_(transaction_free) struct transaction *t = calloc(1, sizeof(*t));
+	json_t *number = json_object_get(record, "txn");
+	const char *operation = json_string_value(json_object_get(record, "operation"));
+
+	if (!t)
+		return -ENOMEM;
+	if (!json_is_integer(number) || json_integer_value(number) < 0 || !operation ||
+	    !get_text(record, "patch", t->patch, sizeof(t->patch)) || !patch_name_valid(t->patch) ||
+	    !get_text(record, "description", t->description, sizeof(t->description)) ||
+	    !boot_from_json(record, &t->boot))
+		return -EBADMSG;
+	t->number = (uint64_t)json_integer_value(number);
+	t->time = json_integer_value(json_object_get(record, "time"));
+	t->operation = strcmp(operation, "revert") == 0 ? OPERATION_REVERT : OPERATION_APPLY;
+	int r = plan_from_json(json_object_get(record, "sites"), &t->plan);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct patch_record *patch_list_find(const struct patch_list *l, const char *name)
+{
+	for (struct patch_record *p = l->first; p; p = p->next)
+		if (strcmp(p->begin->patch, name) == 0)
+			return p;
+	return NULL;
+}
+
+int patch_list_add(struct patch_list *l, struct transaction *begin, enum patch_status status)
+{
+	struct patch_record *p = calloc(1, sizeof(*p));
+	struct patch_record **end = &l->first;
+
+	if (!p) {
+		transaction_free(begin);
+		return -ENOMEM;
+	}
+	*p = (struct patch_record){ .status = status, .begin = begin };
+	while (*end)
+		end = &(*end)->next;
+	*end = p;
+	return 0;
+}
+
+void patch_list_remove(struct patch_list *l, const char *name)
+{
+	for (struct patch_record **at = &l->first; *at; at = &(*at)->next) {
+		struct patch_record *p = *at;
+
+		if (strcmp(p->begin->patch, name) != 0)
+			continue;
+		*at = p->next;
+		transaction_free(p->begin);
+		free(p);
+		return;
+	}
+}
+
+int patch_list_end(struct patch_list *l, struct transaction *t, enum result result)
+{
+	struct patch_record *p = patch_list_find(l, t->patch);
+	bool gone = result == RESULT_REVERTED || (result == RESULT_LOST && t->operation == OPERATION_REVERT);
+
+	if (t->operation == OPERATION_APPLY && (result == RESULT_APPLIED || result == RESULT_ATTENTION)) {
+		patch_list_remove(l, t->patch);
+		return patch_list_add(l, t, result == RESULT_APPLIED ? PATCH_APPLIED : PATCH_ATTENTION);
+	}
+	if (p && result == RESULT_ATTENTION)
+		p->status = PATCH_ATTENTION;
+	if (gone)
+		patch_list_remove(l, t->patch);
+	transaction_free(t);
+	return 0;
+}
+
+void patch_list_clear(struct patch_list *l)
+{
+	while (l->first)
+		patch_list_remove(l, l->first->begin->patch);
+}
+
+size_t patch_list_count(const struct patch_list *l, enum patch_status status)
+{
+	size_t n = 0;
+
+	for (const struct patch_record *p = l->first; p; p = p->next)
+		n += p->status == status;
+	return n;
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Finishing or undoing what a dead predecessor began; see recover.h. The journal
+ * says what was meant, guest memory says how far it came. Must never write over
+ * bytes it does not know, and must leave a VM running that ran before.
+ */
+#include "vmm/worker/recover.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/fault.h"
+#include "vmm/worker/txlog.h"
+
+static bool paused_by_predecessor(const struct session *s)
+{
+	switch (s->open_state) {
+	case POKE_PLANNED:
+	case POKE_DONE:
+	case POKE_UNDONE:
+		return false;
+	default:
+		return s->open_running;
+	}
+}
+
+struct holdings {
+	size_t old_sites, new_sites, foreign_sites, sites;
+};
+
+static int take_stock(struct session *s, const struct poke_plan *plan, struct holdings *ret, struct err *e)
+{
+	struct holdings h = { .sites = plan->n_sites };
+
+	for (size_t i = 0; i < plan->n_sites; i++) {
+		enum poke_holds holds;
+		int r = poke_site_holds(s->backend, &plan->sites[i], &holds, NULL, e);
+
+		if (r < 0 && r != -EFAULT)
+			return r;
+		/* Not RAM any more: another boot with less memory; certainly not our text. */
+		h.foreign_sites += r == -EFAULT || holds == POKE_HOLDS_FOREIGN;
+		h.old_sites += r == 0 && holds == POKE_HOLDS_OLD;
+		h.new_sites += r == 0 && holds == POKE_HOLDS_NEW;
+	}
+	*ret = h;
+	return 0;
+}
+
+static int probe_guest(struct session *s, struct guest **ret, struct err *e)
+{
+	_cleanup_free_ struct vcpu_regs *regs = calloc(VCPU_MAX, sizeof(*regs));
+
+	if (!regs)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	int n = session_regs(s, regs, e);
+	return n < 0 ? n : guest_probe(&s->memory.ops, regs, (size_t)n, ret, e);
+}
+
+/* Foreign bytes: a reboot (another kernel, another place, or none yet), or did the guest itself change them? */
+static enum result judge_foreign(struct session *s)
+{
+	const struct boot *b = &s->open->boot;
+	_cleanup_(guest_free) struct guest *g = NULL;
+	struct err e = { 0 };
+
+	if (probe_guest(s, &g, &e) < 0)
+		return RESULT_LOST;
+	const struct guest_facts *f = guest_facts(g);
+	if (f->base != b->base || strcmp(f->build_id_hex, b->build_id) != 0)
+		return RESULT_LOST;
+	return RESULT_ATTENTION;
+}
+
+static int settle(struct session *s, enum result *ret, struct err *e)
+{
+	struct transaction *t = s->open;
+	enum result done = t->operation == OPERATION_APPLY ? RESULT_APPLIED : RESULT_REVERTED;
+	struct holdings h;
+	int r = take_stock(s, t->plan, &h, e);
+
+	if (r < 0)
+		return r;
+	if (h.foreign_sites) {
+		*ret = judge_foreign(s);
+		return 0;
+	}
+	bool to_new = h.new_sites == h.sites;
+	if (!to_new && h.old_sites != h.sites)
+		r = poke_settle(s->backend, t->plan, to_new, e);
+	if (r < 0)
+		return r;
+	*ret = to_new ? done : RESULT_UNDONE;
+	return 0;
+}
+
+/* The predecessor may be dead with the VM stopped: look and write while it is stopped by us, then let it go. */
+static int settle_paused(struct session *s, enum result *ret, struct err *e)
+{
+	const struct backend_ops *ops = s->backend->ops;
+	bool was_running, orphan = paused_by_predecessor(s);
+	struct err resume_error = { 0 };
+	int r, resumed;
+
+	r = ops->pause(s->backend, NULL, &was_running, e);
+	if (r < 0)
+		return r;
+	fault_point("recover-paused");
+	r = settle(s, ret, e);
+	fault_point("recover-settled");
+	resumed = ops->resume(s->backend, &resume_error);
+	if (resumed == 0 && r == 0 && orphan && !was_running)
+		resumed = ops->resume_orphan(s->backend, &resume_error);
+	if (r == 0 && resumed < 0) {
+		*e = resume_error;
+		r = resumed;
+	}
+	return r;
+}
+
+static const char *const sentences[] = {
+	[RESULT_APPLIED] = "the worker ended; recovery found the patch complete",
+	[RESULT_REVERTED] = "the worker ended; recovery found the revert complete",
+	[RESULT_UNDONE] = "the worker ended; recovery put the text back as it was",
+	[RESULT_LOST] = "the guest rebooted before recovery; its text is new",
+	[RESULT_ATTENTION] = "the text holds bytes vmpoke did not write; they were left alone",
+};
+
+static int recover_open(struct session *s, struct err *e)
+{
+	enum result result = RESULT_UNDONE;
+	struct err why = { 0 };
+	int r = 0;
+
+	if (s->open->boot.pid != s->info.pid || s->open->boot.pid_start != s->info.pid_start)
+		result = RESULT_LOST;
+	else if (s->open_state != POKE_PLANNED)
+		r = settle_paused(s, &result, e);
+	if (r < 0)
+		return r;
+	err_set(&why, ERR_FAILED, EOWNERDEAD, NULL, "%s", sentences[result]);
+	s->recovered++;
+	r = txlog_end(s, TAKE_PTR(s->open), result, NULL, &why, e);
+	if (result == RESULT_LOST)
+		session_lose_patches(s);
+	return r;
+}
+
+static int recover_hold(struct session *s, struct err *e)
+{
+	int r = s->backend->ops->info(s->backend, &s->info, e);
+
+	if (r == 0 && s->info.state == BACKEND_PAUSED)
+		r = s->backend->ops->resume_orphan(s->backend, e);
+	if (r < 0)
+		return r;
+	s->orphan_hold = false;
+	s->held = true; /* so that release writes the record */
+	session_release(s);
+	return 0;
+}
+
+int recover_session(struct session *s, struct err *e)
+{
+	int r = 0;
+
+	if (!s->open && !s->orphan_hold)
+		return 0;
+	if (s->open)
+		r = recover_open(s, e);
+	if (r == 0 && s->orphan_hold)
+		r = recover_hold(s, e);
+	if (r == 0)
+		r = s->backend->ops->info(s->backend, &s->info, e);
+	return r;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One VM as its worker sees it: the backend while the VM can be reached, the
+ * guest kernel while it is known, the journal and the patches it tells of.
+ * Every command gets the session and asks for what it needs with
+ * session_attach() and session_guest().
+ */
+#ifndef VMPOKE_VMM_WORKER_SESSION_H
+#define VMPOKE_VMM_WORKER_SESSION_H
+
+#include "vmm/backend.h"
+#include "vmm/guest/guest.h"
+#include "vmm/worker/control.h"
+#include "vmm/worker/journal.h"
+#include "vmm/worker/record.h"
+
+struct session_memory {
+	struct guest_memory ops;
+	struct session *session;
+};
+
+struct session {
+	struct backend_target target; /* borrowed strings */
+	const char *backend_name;
+	const char *state_dir;
+	struct control *control;
+	struct journal *journal;
+
+	struct backend *backend; /* NULL while the VM cannot be reached */
+	struct backend_info info;
+	char reason[256];	 /* why it cannot be reached */
+	const char *told_state;	 /* the state clients last heard of */
+
+	struct session_memory memory;
+	struct guest *guest;	 /* NULL until probed, and after a reboot */
+
+	struct patch_list patches;
+	struct transaction *open; /* begun by a dead predecessor, neither ended nor recovered yet */
+	enum poke_state open_state; /* the last state it logged */
+	bool open_running;	 /* the VM ran before that transaction paused it */
+	bool orphan_hold;	 /* a dead predecessor may have left the VM stopped in the middle of a read */
+	bool held;		 /* our own hold record is open */
+	uint64_t next_txn;
+	int recovered;		 /* transactions finished or undone since this worker started */
+};
+
+/* The fields that point back into *s; call once, before anything else. */
+void session_init(struct session *s);
+
+/* Reads the journal into patches and open. Call once, after journal_open(). */
+int session_load(struct session *s, struct err *e);
+void session_clear(struct session *s);
+
+/*
+ * Makes sure the VM is reached, its events are seen and an open transaction is
+ * recovered. -ENOTCONN (ERR_INACTIVE) with the reason otherwise.
+ */
+int session_attach(struct session *s, struct err *e);
+
+/* The same, and the guest's kernel is known and still the one that runs. *ret_cached may be NULL. */
+int session_guest(struct session *s, bool *ret_cached, struct err *e);
+
+/* Drains the backend's events: a reboot makes patches lost, a dead monitor detaches. */
+void session_events(struct session *s);
+
+/* "running", "paused", "shutdown", "broken", "unreachable". */
+const char *session_state(const struct session *s);
+
+/* Sends VM_STATE_CHANGE when the state differs from what clients last heard. */
+void session_tell_state(struct session *s);
+
+/* Marks every applied patch lost (journal, events): the guest's text is a new one. */
+void session_lose_patches(struct session *s);
+
+/* Registers of all vCPUs into regs[VCPU_MAX]; how many, or a negative errno. */
+int session_regs(struct session *s, struct vcpu_regs *regs, struct err *e);
+
+/* The boot that runs now. Needs session_guest(). */
+struct boot session_boot(const struct session *s);
+
+/* Reads of a backend that must stop the VM for them are announced in the journal, for a worker killed meanwhile. */
+int session_hold(struct session *s, struct err *e);
+void session_release(struct session *s);
+
+/* Sends PATCH_STATUS_CHANGE. */
+void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed);
+
+#endif

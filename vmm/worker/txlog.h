@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The journal's view of one transaction: begin, states, end. */
+#ifndef VMPOKE_VMM_WORKER_TXLOG_H
+#define VMPOKE_VMM_WORKER_TXLOG_H
+
+#include "vmm/worker/session.h"
+
+/* Writes the begin record, on the disk when it returns 0. Nothing of the guest may change before. */
+int txlog_begin(struct session *s, const struct transaction *t, struct err *e);
+
+/* The states of a running transaction, for poke_run(). */
+struct txlog {
+	struct poke_log ops;
+	struct session *session;
+	uint64_t txn;
+	const char *job_id; /* cancelled by this name; NULL: cannot be */
+};
+void txlog_init(struct txlog *l, struct session *s, uint64_t txn, const char *job_id);
+
+/*
+ * Writes the end record, updates the session's patches (t is taken) and tells
+ * clients. stats and why may be NULL. -EIO and the like: the guest is right, the
+ * journal is behind (the next worker's recovery mends that).
+ */
+int txlog_end(struct session *s, struct transaction *t, enum result result, const struct poke_stats *stats,
+	      const struct err *why, struct err *e);
+
+/* Kill points of this file, NULL-terminated; see vmm/fault.h. */
+extern const char *const txlog_fault_points[];
+
+#endif
