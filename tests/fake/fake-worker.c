@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A worker without a VM, for tests of the daemon: takes vmpoke-vm's arguments,
+ * speaks its side of the control socket, and misbehaves in the way the VM's name
+ * begins with (see behaviours[]). Anything else is an obedient worker: patches
+ * are a counter. Must never be installed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "protocol/qmp.h"
+
+enum behaviour {
+	OBEDIENT,
+	SLOW,	     /* patch-* takes 400 ms, or until cancelled */
+	DIES,	     /* exits in the middle of patch-apply */
+	CRASHES,     /* exits before it is ready */
+	SILENT,	     /* never becomes ready */
+	UNREACHABLE, /* is ready, its VM is not */
+	PATCHED,     /* has a patch applied from the start */
+	MUTE,	     /* takes patch-verify and never answers */
+	GARBAGE,     /* answers patch-check with something that is no JSON */
+	HUGE_REPLY,  /* answers patch-check with 2 MiB */
+	FLOOD,	     /* answers patch-check with thousands of events */
+	ALIEN,	     /* sends an event about another VM */
+	FORGER,	     /* sends an event only the daemon may send */
+	LIAR,	     /* answers a question nobody asked */
+	STRANGE,     /* query-vm holds wrong types and another VM's name */
+	DEAF,	     /* stops reading after it is ready */
+	LINGERS,     /* needs 300 ms to end */
+	STUBBORN,    /* does not end */
+};
+
+static const struct {
+	const char *prefix;
+	enum behaviour behaviour;
+} behaviours[] = {
+	{ "slow", SLOW },	  { "dies", DIES },	    { "crashes", CRASHES }, { "silent", SILENT },
+	{ "unreachable", UNREACHABLE }, { "patched", PATCHED }, { "mute", MUTE },   { "garbage", GARBAGE },
+	{ "huge", HUGE_REPLY },	  { "flood", FLOOD },	    { "alien", ALIEN },	    { "forger", FORGER },
+	{ "liar", LIAR },	  { "strange", STRANGE },   { "deaf", DEAF },	    { "lingers", LINGERS },
+	{ "stubborn", STUBBORN },
+};
+
+struct fake {
+	const char *name, *qmp;
+	int fd;
+	enum behaviour behaviour;
+	struct qmp_lexer *lexer;
+	int patches;
+};
+
+static void send_text(const struct fake *f, char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t done = 0; done < len;) {
+		ssize_t n = send(f->fd, text + done, len - done, MSG_NOSIGNAL);
+		if (n < 0)
+			exit(3); /* the daemon is gone */
+		done += (size_t)n;
+	}
+	free(text);
+}
+
+static void send_event(const struct fake *f, const char *name, json_t *data)
+{
+	send_text(f, qmp_format_event(name, data));
+	json_decref(data);
+}
+
+static void send_return(const struct fake *f, const char *id, json_t *value)
+{
+	send_text(f, qmp_format_return(value, id));
+	json_decref(value);
+}
+
+/* By hand: qmp_format_return() would not make a message of this size. */
+static void send_huge(const struct fake *f, const char *id)
+{
+	size_t len = 2u << 20;
+	char *text = malloc(len + 1), *line = NULL;
+
+	if (!text)
+		exit(4);
+	memset(text, 'x', len);
+	text[len] = '\0';
+	if (asprintf(&line, "{\"return\": {\"text\": \"%s\"}, \"id\": %s}\r\n", text, id) < 0)
+		exit(4);
+	free(text);
+	send_text(f, line);
+}
+
+static void misbehave(const struct fake *f, const char *id)
+{
+	switch (f->behaviour) {
+	case GARBAGE:
+		send_text(f, strdup("{\"return\": }}} \xff\r\n"));
+		break;
+	case HUGE_REPLY:
+		send_huge(f, id);
+		break;
+	case FLOOD:
+		for (int i = 0; i < 5000; i++)
+			send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", "applied"));
+		break;
+	case ALIEN:
+		send_event(f, "VM_STATE_CHANGE", json_pack("{s:s, s:s}", "vm", "another", "state", "running"));
+		break;
+	case FORGER:
+		send_event(f, "VM_REMOVED", json_pack("{s:s}", "vm", f->name));
+		break;
+	case LIAR:
+		send_return(f, "424242", json_object());
+		break;
+	default:
+		break;
+	}
+}
+
+static json_t *describe(const struct fake *f)
+{
+	if (f->behaviour == STRANGE)
+		return json_pack("{s:s, s:i, s:s, s:{}, s:s}", "name", "another", "state", 7, "secret", "x", "vcpus",
+				 "release", "6.1.0-fake");
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "name", f->name, "qmp", f->qmp, "state",
+			 f->behaviour == UNREACHABLE ? "unreachable" : "running", "patches", f->patches, "pid",
+			 (int)getpid(), "accel", "fake", "release", "6.1.0-fake");
+}
+
+static json_t *list_patches(const struct fake *f)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < f->patches; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:[]}", "name", "p", "state", "applied",
+						      "applied_at", 1, "sites"));
+	return json_pack("{s:s, s:s, s:o}", "vm", f->name, "release", "6.1.0-fake", "patches", list);
+}
+
+/* Reads what is there; true when it holds a job-cancel. Whatever else comes meanwhile breaks the contract. */
+static bool cancelled(struct fake *f, int wait_ms)
+{
+	struct pollfd pfd = { .fd = f->fd, .events = POLLIN };
+	char buf[4096];
+
+	if (poll(&pfd, 1, wait_ms) <= 0)
+		return false;
+	ssize_t n = recv(f->fd, buf, sizeof(buf) - 1, 0);
+	if (n <= 0)
+		exit(0);
+	buf[n] = '\0';
+	if (!strstr(buf, "\"job-cancel\""))
+		exit(5);
+	send_return(f, "\"cancel\"", json_object());
+	return true;
+}
+
+static void change(struct fake *f, const char *id, const char *state, json_t *args)
+{
+	struct err e;
+
+	if (f->behaviour == DIES)
+		_exit(9);
+	if (f->behaviour == SLOW && cancelled(f, 400)) {
+		err_set(&e, ERR_FAILED, ECANCELED, "cancelled", "cancelled; nothing was changed");
+		send_text(f, qmp_format_error(&e, id));
+		return;
+	}
+	f->patches += strcmp(state, "applied") == 0 ? 1 : -1;
+	send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", state));
+	send_return(f, id, json_pack("{s:s, s:s, s:b, s:O}", "vm", f->name, "state", state, "changed", 1, "echo", args));
+}
+
+static void answer(struct fake *f, const struct qmp_request *req)
+{
+	const char *c = req->execute;
+	struct err e;
+
+	if (strcmp(c, "query-vm") == 0) {
+		send_return(f, req->id, describe(f));
+	} else if (strcmp(c, "query-patches") == 0) {
+		send_return(f, req->id, list_patches(f));
+	} else if (strcmp(c, "patch-apply") == 0) {
+		change(f, req->id, "applied", req->args);
+	} else if (strcmp(c, "patch-revert") == 0) {
+		change(f, req->id, "reverted", req->args);
+	} else if (strcmp(c, "patch-check") == 0) {
+		misbehave(f, req->id);
+		send_return(f, req->id, json_pack("{s:s, s:O}", "vm", f->name, "echo", req->args));
+	} else if (strcmp(c, "query-symbols") == 0) {
+		err_set(&e, ERR_NOT_FOUND, ENOENT, "unknown-symbol", "there is no symbol 'x'");
+		send_text(f, qmp_format_error(&e, req->id));
+	} else if (f->behaviour != MUTE) {
+		send_return(f, req->id, json_pack("{s:s, s:b}", "vm", f->name, "ok", 1));
+	}
+}
+
+static void feed(struct fake *f, const char *buf, size_t len)
+{
+	struct qmp_frame frame;
+	struct err e;
+
+	for (size_t done = 0; done < len;) {
+		struct qmp_request req;
+		ssize_t n = qmp_lexer_feed(f->lexer, buf + done, len - done, &frame);
+		if (n < 0)
+			exit(6);
+		done += (size_t)n;
+		if (frame.kind == QMP_FRAME_NONE)
+			continue;
+		if (frame.kind == QMP_FRAME_ERROR || qmp_request_parse(&frame, &req, &e) < 0)
+			exit(7); /* the daemon broke the contract */
+		if (strcmp(req.execute, "job-cancel") != 0) /* else: it came too late */
+			answer(f, &req);
+		else
+			send_return(f, req.id, json_object());
+		qmp_request_clear(&req);
+	}
+}
+
+static void parse_options(int argc, char **argv, struct fake *f)
+{
+	static const struct option options[] = {
+		{ "name", required_argument, NULL, 'n' },      { "qmp", required_argument, NULL, 'q' },
+		{ "gdb", required_argument, NULL, 'g' },       { "state-dir", required_argument, NULL, 's' },
+		{ "runtime-dir", required_argument, NULL, 'r' }, { "control-fd", required_argument, NULL, 'c' },
+		{ 0 },
+	};
+	int o;
+
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (o == 'n')
+			f->name = optarg;
+		else if (o == 'q')
+			f->qmp = optarg;
+		else if (o == 'c')
+			f->fd = atoi(optarg);
+		else if (o == '?')
+			exit(2);
+	}
+	if (!f->name || !f->qmp || f->fd < 3)
+		exit(2);
+}
+
+static void begin(struct fake *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(behaviours); i++)
+		if (strncmp(f->name, behaviours[i].prefix, strlen(behaviours[i].prefix)) == 0)
+			f->behaviour = behaviours[i].behaviour;
+	f->patches = f->behaviour == PATCHED;
+	if (f->behaviour == CRASHES)
+		exit(8);
+	if (f->behaviour != SILENT)
+		send_event(f, "WORKER_READY",
+			   json_pack("{s:s, s:s, s:i}", "vm", f->name, "state",
+				     f->behaviour == UNREACHABLE ? "unreachable" : "running", "recovered", 0));
+}
+
+int main(int argc, char **argv)
+{
+	struct fake f = { .fd = -1 };
+	char buf[4096];
+	ssize_t n;
+
+	parse_options(argc, argv, &f);
+	f.lexer = qmp_lexer_new();
+	begin(&f);
+	if (f.behaviour == DEAF)
+		poll(&(struct pollfd){ .fd = f.fd }, 1, -1); /* until the daemon hangs up */
+	while ((n = recv(f.fd, buf, sizeof(buf), 0)) > 0)
+		feed(&f, buf, (size_t)n);
+	if (f.behaviour == LINGERS)
+		poll(NULL, 0, 300);
+	else if (f.behaviour == STUBBORN)
+		poll(NULL, 0, 20000); /* tests must not leave processes for ever */
+	qmp_lexer_free(f.lexer);
+	return 0;
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The registry of VMs: what is written comes back, what is broken is skipped, nothing is half there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "protocol/util.h"
+#include "vmm/control/registry.h"
+
+struct fixture {
+	char dir[64];
+	int fd;
+};
+
+struct counter {
+	struct registry_report report;
+	int broken;
+	char last[256];
+	char why[512];
+};
+
+static void on_broken(struct registry_report *report, const char *file, const struct err *e)
+{
+	struct counter *c = container_of(report, struct counter, report);
+
+	c->broken++;
+	snprintf(c->last, sizeof(c->last), "%s", file);
+	snprintf(c->why, sizeof(c->why), "%s", e->text);
+}
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct err e;
+
+	strcpy(f.dir, "/tmp/vmpoke-registry.XXXXXX");
+	assert_non_null(mkdtemp(f.dir));
+	assert_int_equal(registry_open(f.dir, &f.fd, &e), 0);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	close(f->fd);
+	snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
+	return system(command);
+}
+
+static void write_file(const struct fixture *f, const char *name, const char *text)
+{
+	int fd = openat(f->fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_full(fd, text, strlen(text)), 0);
+	close(fd);
+}
+
+static struct registry_entry *load(const struct fixture *f, struct counter *c, size_t *ret_n)
+{
+	struct registry_entry *list = (void *)1;
+	struct err e;
+
+	*c = (struct counter){ .report.broken = on_broken };
+	assert_int_equal(registry_load(f->fd, &c->report, &list, ret_n, &e), 0);
+	return list;
+}
+
+static void test_entry_rules(void **state)
+{
+	static const struct {
+		const char *name, *qmp, *gdb;
+		int result;
+	} rows[] = {
+		{ "web1", "/run/q", NULL, 0 },
+		{ "web1", "/run/q", "/run/g", 0 },
+		{ "", "/run/q", NULL, -EINVAL },
+		{ ".hidden", "/run/q", NULL, -EINVAL },
+		{ "../etc", "/run/q", NULL, -EINVAL },
+		{ "a/b", "/run/q", NULL, -EINVAL },
+		{ "web1", "run/q", NULL, -EINVAL },
+		{ "web1", "", NULL, -EINVAL },
+		{ "web1", "/run/q\n", NULL, -EINVAL },
+		{ "web1", "/run/q", "g", -EINVAL },
+		{ "web1", "/2345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567",
+		  NULL, 0 },
+		{ "web1", "/23456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678",
+		  NULL, -ENAMETOOLONG },
+	};
+	struct registry_entry entry;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r = registry_entry_init(&entry, rows[i].name, rows[i].qmp, rows[i].gdb, &e);
+		if (r != rows[i].result)
+			fail_msg("row %zu: %d instead of %d", i, r, rows[i].result);
+		if (r < 0)
+			assert_int_equal(e.kind, ERR_USAGE);
+	}
+}
+
+static void test_round_trip(void **state)
+{
+	struct fixture *f = *state;
+	struct registry_entry entry, *list;
+	struct counter c;
+	struct err e;
+	struct stat st;
+	size_t n;
+
+	list = load(f, &c, &n);
+	assert_null(list);
+	assert_int_equal(n, 0);
+	assert_int_equal(registry_entry_init(&entry, "zeta", "/run/z \"quoted\"", NULL, &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	assert_int_equal(registry_entry_init(&entry, "alpha", "/run/a", "/run/a.gdb", &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0); /* again: replaces */
+	list = load(f, &c, &n);
+	assert_int_equal(n, 2);
+	assert_int_equal(c.broken, 0);
+	assert_string_equal(list[0].name, "alpha");
+	assert_string_equal(list[0].gdb, "/run/a.gdb");
+	assert_string_equal(list[1].name, "zeta");
+	assert_string_equal(list[1].qmp, "/run/z \"quoted\"");
+	assert_string_equal(list[1].gdb, "");
+	free(list);
+	assert_int_equal(fstatat(f->fd, "alpha.json", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(fstatat(f->fd, ".alpha.tmp", &st, 0), -1);
+}
+
+static void test_remove(void **state)
+{
+	struct fixture *f = *state;
+	struct registry_entry entry;
+	struct counter c;
+	struct err e;
+	size_t n;
+
+	assert_int_equal(registry_entry_init(&entry, "alpha", "/run/a", NULL, &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	assert_int_equal(registry_remove(f->fd, "alpha", &e), 0);
+	assert_int_equal(registry_remove(f->fd, "alpha", &e), 0); /* not there: fine */
+	assert_null(load(f, &c, &n));
+}
+
+static void test_broken_files_are_skipped(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{ "", "line 1" },
+		{ "{", "line" },
+		{ "[]", "xpected object" },
+		{ "{\"name\": \"bad\"}", "qmp" },
+		{ "{\"name\": \"bad\", \"qmp\": 7}", "xpected string" },
+		{ "{\"name\": \"other\", \"qmp\": \"/q\"}", "does not match" },
+		{ "{\"name\": \"ba\", \"qmp\": \"/q\"}", "does not match" },
+		{ "{\"name\": \"bad\", \"qmp\": \"q\"}", "absolute" },
+		{ "{\"name\": \"bad\", \"qmp\": \"/q\", \"gbd\": \"/g\"}", "unpacked" },
+		{ "{\"name\": \"bad\", \"qmp\": \"/q\", \"qmp\": \"/r\"}", "duplicate" },
+		{ "{\"name\": \"bad\", \"qmp\": \"/q\"} x", "end of file" },
+	};
+	struct fixture *f = *state;
+	struct counter c;
+	size_t n;
+
+	write_file(f, "good.json", "{\"name\": \"good\", \"qmp\": \"/q\"}");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		write_file(f, "bad.json", rows[i].text);
+		struct registry_entry *list = load(f, &c, &n);
+		if (n != 1 || c.broken != 1 || !strstr(c.why, rows[i].why))
+			fail_msg("row %zu: n %zu, broken %d, why '%s'", i, n, c.broken, c.why);
+		assert_string_equal(c.last, "bad.json");
+		assert_string_equal(list[0].name, "good");
+		free(list);
+	}
+}
+
+static void test_odd_files(void **state)
+{
+	struct fixture *f = *state;
+	char big[8192];
+	struct counter c;
+	size_t n;
+
+	memset(big, ' ', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	write_file(f, "big.json", big);
+	write_file(f, ".left.tmp", "{"); /* what a crash left: silently ignored */
+	write_file(f, "README", "hello");
+	assert_int_equal(mkdirat(f->fd, "folder.json", 0700), 0);
+	assert_int_equal(mkfifoat(f->fd, "fifo.json", 0600), 0); /* must not hang */
+	assert_int_equal(symlinkat("/etc/passwd", f->fd, "link.json"), 0);
+	assert_null(load(f, &c, &n));
+	assert_int_equal(n, 0);
+	assert_int_equal(c.broken, 4);
+}
+
+static void test_unwritable(void **state)
+{
+	struct fixture *f = *state;
+	struct registry_entry entry;
+	struct err e;
+
+	assert_int_equal(registry_entry_init(&entry, "alpha", "/run/a", NULL, &e), 0);
+	assert_int_equal(mkdirat(f->fd, "alpha.json", 0700), 0); /* rename() cannot replace it */
+	assert_true(registry_save(f->fd, &entry, &e) < 0);
+	assert_non_null(strstr(e.text, "vms/alpha.json"));
+	assert_int_equal(faccessat(f->fd, ".alpha.tmp", F_OK, 0), -1); /* and nothing is left over */
+	assert_true(registry_open("/dev/null", &f->fd, &e) < 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_entry_rules),
+		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broken_files_are_skipped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unwritable, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

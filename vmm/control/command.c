@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * From a request to the function that carries it out; see command.h. Every check
+ * that needs no VM is made here, in QEMU's order: known at this stage of the
+ * conversation, allowed on this socket, arguments. Must have no side effect
+ * before all three have passed.
+ */
+#include "vmm/control/command.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "protocol/util.h"
+#include "vmm/control/session.h"
+
+static const struct {
+	const char *name;
+	command_fn run;
+} commands[] = {
+	{ "qmp_capabilities", cmd_qmp_capabilities },
+	{ "query-version", cmd_query_version },
+	{ "query-commands", cmd_query_commands },
+	{ "query-qmp-schema", cmd_query_qmp_schema },
+	{ "vm-add", cmd_vm_add },
+	{ "vm-remove", cmd_vm_remove },
+	{ "query-vms", cmd_query_vms },
+	{ "query-vm", cmd_query_vm },
+	{ "query-jobs", cmd_query_jobs },
+	{ "job-cancel", cmd_job_cancel },
+	{ "job-dismiss", cmd_job_dismiss },
+};
+
+static command_fn command_lookup(const struct schema_command *cmd)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(commands[i].name, cmd->name) == 0)
+			return commands[i].run;
+	return cmd->to_worker ? cmd_relay : NULL;
+}
+
+static int check_stage(const struct session *s, const char *name, struct err *e)
+{
+	bool negotiation = strcmp(name, "qmp_capabilities") == 0;
+
+	if (!s->negotiated && !negotiation)
+		return err_set(e, ERR_NO_COMMAND, ENOTCONN, NULL,
+			       "Expecting capabilities negotiation with 'qmp_capabilities'");
+	if (s->negotiated && negotiation)
+		return err_set(e, ERR_NO_COMMAND, EALREADY, NULL,
+			       "Capabilities negotiation is already complete, command ignored");
+	return 0;
+}
+
+int command_run(struct daemon *d, struct session *s, const char *name, json_t *args, json_t **ret, struct err *e)
+{
+	int r = check_stage(s, name, e);
+
+	if (r < 0)
+		return r;
+	const struct schema_command *cmd = schema_command_find(name);
+	command_fn run = cmd ? command_lookup(cmd) : NULL;
+	if (!run)
+		return err_set(e, ERR_NO_COMMAND, ENOSYS, NULL, "The command %.64s has not been found", name);
+	if (s->read_only && !cmd->read_only)
+		return err_set(e, ERR_REFUSED, EACCES, "read-only",
+			       "%s changes something and this is the read-only socket; use control.sock", name);
+	r = schema_check_args(cmd, args, e);
+	return r < 0 ? r : run(d, s, cmd, args, ret, e);
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The registry of VMs; see registry.h. Files are small JSON objects that an
+ * operator may read, copy and delete by hand, so what is read back is checked
+ * like any other input. Must never leave a half-written file under a VM's name.
+ */
+#include "vmm/control/registry.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REGISTRY_FILE_MAX 4096 /* bytes; a longest legal entry has about 400 */
+#define REGISTRY_SUFFIX ".json"
+
+static void cleanup_json(json_t **v)
+{
+	json_decref(*v);
+}
+
+static void cleanup_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+static int entry_set_path(char *dst, size_t cap, const char *member, const char *path, struct err *e)
+{
+	if (path[0] != '/')
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' must be an absolute path, not '%s'", member, path);
+	if (strlen(path) >= cap)
+		return err_set(e, ERR_USAGE, ENAMETOOLONG, NULL, "'%s' is longer than a unix socket path may be (%zu bytes)",
+			       member, cap - 1);
+	for (const char *p = path; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' holds a control character", member);
+	strcpy(dst, path);
+	return 0;
+}
+
+int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
+			struct err *e)
+{
+	struct registry_entry entry = { 0 };
+
+	if (!patch_name_valid(name))
+		return err_set(e, ERR_USAGE, EINVAL, NULL,
+			       "'name' must begin with a letter or digit, hold only letters, digits, '.', '_' and '-', "
+			       "and have at most %d characters", PATCHFILE_NAME_MAX);
+	strcpy(entry.name, name); /* patch_name_valid() bounds the length */
+	int r = entry_set_path(entry.qmp, sizeof(entry.qmp), "qmp", qmp, e);
+	if (r == 0 && gdb)
+		r = entry_set_path(entry.gdb, sizeof(entry.gdb), "gdb", gdb, e);
+	if (r == 0)
+		*ret = entry;
+	return r;
+}
+
+int registry_open(const char *state_dir, int *ret_dirfd, struct err *e)
+{
+	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (state < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot open the state folder %s: %s", state_dir, strerror(errno));
+	if (mkdirat(state, "vms", 0700) < 0 && errno != EEXIST)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot make %s/vms: %s", state_dir, strerror(errno));
+	int fd = openat(state, "vms", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot open %s/vms: %s", state_dir, strerror(errno));
+	*ret_dirfd = fd;
+	return 0;
+}
+
+static char *entry_format(const struct registry_entry *entry)
+{
+	__attribute__((cleanup(cleanup_json))) json_t *o =
+		json_pack("{s:s, s:s}", "name", entry->name, "qmp", entry->qmp);
+
+	if (!o || (entry->gdb[0] && json_object_set_new(o, "gdb", json_string(entry->gdb)) < 0))
+		return NULL; /* also when the path is not UTF-8 */
+	return json_dumps(o, JSON_INDENT(2));
+}
+
+static int write_durably(int dirfd, const char *tmp, const char *file, const char *text)
+{
+	_cleanup_close_ int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	int r = write_full(fd, text, strlen(text));
+	if (r == 0)
+		r = write_full(fd, "\n", 1);
+	if (r == 0 && (fsync(fd) < 0 || renameat(dirfd, tmp, dirfd, file) < 0))
+		r = -errno;
+	if (r < 0)
+		unlinkat(dirfd, tmp, 0);
+	else if (fsync(dirfd) < 0)
+		r = -errno;
+	return r;
+}
+
+int registry_save(int dirfd, const struct registry_entry *entry, struct err *e)
+{
+	char file[PATCHFILE_NAME_MAX + 16], tmp[PATCHFILE_NAME_MAX + 16];
+	_cleanup_free_ char *text = entry_format(entry);
+
+	if (!text)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "the socket path is not valid UTF-8");
+	snprintf(file, sizeof(file), "%s" REGISTRY_SUFFIX, entry->name);
+	snprintf(tmp, sizeof(tmp), ".%s.tmp", entry->name); /* no legal name begins with a dot */
+	int r = write_durably(dirfd, tmp, file, text);
+	if (r < 0)
+		return err_set(e, ERR_FAILED, -r, NULL, "cannot write the registry file vms/%s: %s", file, strerror(-r));
+	return 0;
+}
+
+int registry_remove(int dirfd, const char *name, struct err *e)
+{
+	char file[PATCHFILE_NAME_MAX + 16];
+
+	snprintf(file, sizeof(file), "%s" REGISTRY_SUFFIX, name);
+	if ((unlinkat(dirfd, file, 0) < 0 && errno != ENOENT) || fsync(dirfd) < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot remove the registry file vms/%s: %s", file, strerror(errno));
+	return 0;
+}
+
+/* O_NONBLOCK: a FIFO somebody put there must not hang the start. */
+static int file_open(int dirfd, const char *file, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "%s", strerror(errno));
+	if (!S_ISREG(st.st_mode) || st.st_size > REGISTRY_FILE_MAX)
+		return err_set(e, ERR_FAILED, EINVAL, NULL, "not a regular file of at most %d bytes", REGISTRY_FILE_MAX);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int entry_load(int dirfd, const char *file, struct registry_entry *ret, struct err *e)
+{
+	__attribute__((cleanup(cleanup_json))) json_t *o = NULL;
+	_cleanup_close_ int fd = -1;
+	const char *name, *qmp, *gdb = NULL;
+	json_error_t je;
+
+	int r = file_open(dirfd, file, &fd, e);
+	if (r < 0)
+		return r;
+	o = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
+	if (!o)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "line %d: %s", je.line, je.text);
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb) < 0)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
+	if (strncmp(name, file, strlen(name)) != 0 || strcmp(file + strlen(name), REGISTRY_SUFFIX) != 0)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "the name inside does not match the file's name");
+	return registry_entry_init(ret, name, qmp, gdb, e);
+}
+
+static int entry_compare(const void *a, const void *b)
+{
+	const struct registry_entry *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+static bool file_is_entry(const char *file)
+{
+	size_t len = strlen(file), suffix = strlen(REGISTRY_SUFFIX);
+
+	return file[0] != '.' && len > suffix && strcmp(file + len - suffix, REGISTRY_SUFFIX) == 0;
+}
+
+/* Reads the folder into a list with room for REGISTRY_VMS_MAX entries. */
+static size_t entries_read(DIR *dir, struct registry_report *report, struct registry_entry *list)
+{
+	const struct dirent *de;
+	size_t n = 0;
+
+	while ((de = readdir(dir))) {
+		struct err why;
+
+		if (!file_is_entry(de->d_name)) /* ".", "..", what a crash left of a write */
+			continue;
+		int r = n < REGISTRY_VMS_MAX ? entry_load(dirfd(dir), de->d_name, &list[n], &why) :
+			err_set(&why, ERR_FAILED, E2BIG, NULL, "more than %d VMs", REGISTRY_VMS_MAX);
+		if (r == 0)
+			n++;
+		else
+			report->broken(report, de->d_name, &why);
+	}
+	return n;
+}
+
+int registry_load(int dir_fd, struct registry_report *report, struct registry_entry **ret, size_t *ret_count,
+		  struct err *e)
+{
+	__attribute__((cleanup(cleanup_dir))) DIR *dir = NULL;
+	_cleanup_free_ struct registry_entry *list = NULL;
+
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		int error = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_set(e, ERR_FAILED, error, NULL, "cannot read the registry folder: %s", strerror(error));
+	}
+	list = calloc(REGISTRY_VMS_MAX, sizeof(*list));
+	if (!list)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	size_t n = entries_read(dir, report, list);
+	if (n > 1)
+		qsort(list, n, sizeof(*list), entry_compare);
+	*ret = n ? TAKE_PTR(list) : NULL;
+	*ret_count = n;
+	return 0;
+}

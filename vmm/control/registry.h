@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The VMs an operator registered, one small file each (STATE/vms/NAME.json), so
+ * that a restarted daemon knows them again. Every write is atomic and durable.
+ */
+#ifndef VMPOKE_CONTROL_REGISTRY_H
+#define VMPOKE_CONTROL_REGISTRY_H
+
+#include <stddef.h>
+#include <sys/un.h>
+
+#include "protocol/err.h"
+#include "protocol/patchfile.h"
+
+#define REGISTRY_VMS_MAX 1024
+
+struct registry_entry {
+	char name[PATCHFILE_NAME_MAX + 1];
+	char qmp[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute */
+	char gdb[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute; "" when none was given */
+};
+
+/* Fills and checks an entry; gdb may be NULL. ERR_USAGE names the member that is wrong. */
+int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
+			struct err *e);
+
+/* Makes STATE/vms when missing and opens it. */
+int registry_open(const char *state_dir, int *ret_dirfd, struct err *e);
+
+/* tmp + fsync + rename + fsync of the folder. */
+int registry_save(int dirfd, const struct registry_entry *entry, struct err *e);
+
+/* Durable as well; a file that is not there is fine. */
+int registry_remove(int dirfd, const char *name, struct err *e);
+
+/* Told of each file that is skipped and why. */
+struct registry_report {
+	void (*broken)(struct registry_report *report, const char *file, const struct err *e);
+};
+
+/*
+ * All readable entries, sorted by name, malloc'ed (NULL when none). Broken files are
+ * reported and skipped: one bad file must not take the other VMs away.
+ */
+int registry_load(int dirfd, struct registry_report *report, struct registry_entry **ret, size_t *ret_count,
+		  struct err *e);
+
+#endif

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Relaying; see relay.h. The client's arguments go to the worker as they are,
+ * the worker's answer comes back under the client's own raw id. Work whose
+ * client has left goes on; only its reply is dropped.
+ */
+#include "vmm/control/relay.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/control/command.h"
+#include "vmm/control/daemon.h"
+#include "vmm/control/log.h"
+#include "vmm/control/session.h"
+#include "vmm/control/vm.h"
+
+#define TIMEOUT_DEFAULT_MS 10000u /* of the commands with "timeout" */
+#define BUDGET_GRACE_MS 30000u	  /* on top of it, before a silent worker is killed */
+
+struct relay {
+	struct worker_call call;
+	struct vm *vm;
+	struct pending *pending; /* NULL: nobody waits */
+	struct job *job;	 /* NULL: not a job */
+};
+
+static uint64_t budget_us(const struct schema_command *cmd, json_t *args)
+{
+	json_t *timeout = json_object_get(args, "timeout");
+	uint64_t ms = cmd->job ? TIMEOUT_DEFAULT_MS : 0;
+
+	if (json_is_integer(timeout) && json_integer_value(timeout) >= 0)
+		ms = (uint64_t)json_integer_value(timeout);
+	return (ms + BUDGET_GRACE_MS) * 1000;
+}
+
+static void relay_free(struct relay *relay)
+{
+	free(relay);
+}
+DEFINE_CLEANUP(struct relay, relay_free)
+
+static void relay_finish(struct relay *relay, json_t *value, const struct err *error)
+{
+	struct daemon *d = relay->vm->daemon;
+	struct err e;
+
+	if (error) {
+		e = *error;
+		snprintf(e.vm, sizeof(e.vm), "%s", relay->vm->entry.name);
+	}
+	if (relay->job) {
+		relay->job->relay = NULL;
+		jobs_conclude(&d->jobs, relay->job, value, error ? &e : NULL);
+	}
+	if (error)
+		pending_error(relay->pending, &e);
+	else
+		pending_return(relay->pending, value);
+	relay_free(relay);
+}
+
+static void on_done(struct worker_call *call, json_t *value, const struct err *e)
+{
+	struct relay *relay = container_of(call, struct relay, call);
+	struct vm *vm = relay->vm;
+	bool job = relay->job;
+	json_t *described = NULL;
+
+	if (value && strcmp(call->command, "query-vm") == 0) {
+		vm_learn(vm, value);
+		value = described = vm_describe(vm);
+	}
+	if (e && relay->job)
+		log_msg(LOG_INFO, vm->entry.name, "%s failed: %s", call->command, e->text);
+	relay_finish(relay, value, e);
+	json_decref(described);
+	if (job && vm->worker.state == WORKER_READY) /* it may have found out about the kernel, or changed it */
+		vm_refresh(vm);
+}
+
+static int relay_add_job(struct relay *relay, struct session *s, const struct schema_command *cmd, json_t *args,
+			 struct err *e)
+{
+	struct vm *vm = relay->vm;
+
+	int r = jobs_add(&vm->daemon->jobs, json_string_value(json_object_get(args, "job-id")), cmd->name,
+			 vm->entry.name, s->read_only, &relay->job, e);
+	if (r < 0)
+		return r;
+	relay->job->relay = relay;
+	log_msg(cmd->read_only ? LOG_DEBUG : LOG_NOTICE, vm->entry.name, "%s, job %s, asked by pid %d uid %u", cmd->name,
+		relay->job->id, s->cred.pid, s->cred.uid);
+	return 0;
+}
+
+/* The worker gets the id of every job, also of those the client gave none: job-cancel names it. */
+static int relay_send(struct relay *relay, json_t *args, struct err *e)
+{
+	json_t *copy = json_copy(args);
+
+	if (relay->job)
+		json_object_set_new(copy, "job-id", json_string(relay->job->id));
+	int r = worker_call(&relay->vm->worker, &relay->call, copy, e);
+	json_decref(copy);
+	return r;
+}
+
+int relay_start(struct vm *vm, struct session *s, const struct schema_command *cmd, json_t *args,
+		json_t **ret, struct err *e)
+{
+	_cleanup_(relay_free) struct relay *relay = calloc(1, sizeof(*relay));
+	bool wait = !json_object_get(args, "job-id");
+
+	(void)ret;
+	if (!relay)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	relay->vm = vm;
+	relay->call = (struct worker_call){
+		.command = cmd->name, .array = cmd->returns_array, .budget_us = budget_us(cmd, args), .done = on_done,
+	};
+	int r = cmd->job ? relay_add_job(relay, s, cmd, args, e) : 0;
+	if (r < 0)
+		return r;
+	relay->pending = wait ? session_defer(s) : NULL;
+	r = wait && !relay->pending ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") : relay_send(relay, args, e);
+	struct relay *started = TAKE_PTR(relay);
+	if (r < 0) {
+		bool told = started->pending;
+		if (started->job)
+			started->job->named = false; /* the client is told now; nothing to watch */
+		relay_finish(started, NULL, e);
+		return told ? COMMAND_DEFERRED : r;
+	}
+	return wait ? COMMAND_DEFERRED : 0;
+}
+
+void relay_cancel(struct job *job)
+{
+	struct relay *relay = job->relay;
+	struct err e;
+
+	if (worker_call_withdraw(&relay->vm->worker, &relay->call)) {
+		err_set(&e, ERR_FAILED, ECANCELED, "cancelled", "cancelled before it was started; nothing was changed");
+		relay_finish(relay, NULL, &e);
+	} else if (jobs_abort(&relay->vm->daemon->jobs, job)) {
+		worker_cancel(&relay->vm->worker, job->id);
+	}
+}

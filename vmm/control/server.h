@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The two control sockets and the clients on them. control.sock takes every
+ * command; control-ro.sock, open to every user of the machine, only those that
+ * change nothing.
+ */
+#ifndef VMPOKE_CONTROL_SERVER_H
+#define VMPOKE_CONTROL_SERVER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/un.h>
+#include <systemd/sd-event.h>
+
+#include "protocol/err.h"
+
+#define SERVER_CLIENTS_MAX 128
+#define SERVER_CLIENTS_RO_MAX 112 /* strangers must not be able to shut the operator out */
+
+struct session;
+
+struct server_socket {
+	struct server *server;
+	int fd; /* -1: not listening */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	bool read_only;
+	sd_event_source *io, *retry;
+};
+
+struct server {
+	sd_event *event;
+	uint64_t stall_us;
+	struct server_socket rw, ro;
+	LIST_HEAD(server_sessions, session) sessions;
+	size_t n_sessions, n_sessions_ro;
+};
+
+void server_init(struct server *s, sd_event *event, uint64_t stall_us);
+
+/* RUNTIME/control.sock and RUNTIME/control-ro.sock, replacing what is there. */
+int server_listen(struct server *s, const char *runtime_dir, struct err *e);
+
+/* Stops listening, removes the sockets, drops the clients. May be called twice. */
+void server_close(struct server *s);
+void server_done(struct server *s);
+
+/* To every client that has negotiated. data is borrowed. */
+void server_broadcast(struct server *s, const char *name, json_t *data);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One client: negotiation, one request after the other, its replies and events.
+ * A reply that comes later is a "pending"; until then the client's further
+ * requests wait, other clients are served.
+ */
+#ifndef VMPOKE_CONTROL_SESSION_H
+#define VMPOKE_CONTROL_SESSION_H
+
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "vmm/control/channel.h"
+#include "vmm/control/server.h"
+
+struct session {
+	struct channel channel;
+	struct server *server;
+	LIST_ENTRY(session) link;
+	struct ucred cred; /* of the peer when it connected */
+	bool read_only;
+	bool negotiated;
+	const char *request_id; /* raw "id" of the request at hand, borrowed; NULL when it has none */
+	struct pending *pending;
+};
+
+/* A reply owed. Outlives its client: then the reply is dropped. */
+struct pending {
+	struct session *session; /* NULL: the client is gone */
+	char *id;
+};
+
+/* Takes fd, also on failure. */
+int session_new(struct server *server, int fd, bool read_only);
+void session_free(struct session *s);
+
+/* Turns the request at hand into a pending reply. NULL when memory is short. */
+struct pending *session_defer(struct session *s);
+
+/* Sends the reply and frees p (NULL: nobody waits). value and e are borrowed. */
+void pending_return(struct pending *p, json_t *value);
+void pending_error(struct pending *p, const struct err *e);
+
+#endif

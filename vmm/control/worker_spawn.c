@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Starts a worker; see worker_spawn.h. A worker gets stdin and stdout on
+ * /dev/null, our stderr, its control socket and nothing else. It gets a process
+ * group of its own: a Ctrl-C on the daemon's terminal must reach the daemon
+ * only, which then ends its workers in order.
+ */
+#include "vmm/control/worker_spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "protocol/util.h"
+
+#define WORKER_CONTROL_FD 3
+
+/* dup2 of an fd onto itself clears close-on-exec here (POSIX.1-2024, glibc >= 2.29). */
+static int spawn_files(posix_spawn_file_actions_t *files, int control)
+{
+	int r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(files, control, WORKER_CONTROL_FD);
+	return r;
+}
+
+/* The loop blocks the signals it handles; a worker starts with none blocked and none ignored. */
+static int spawn_attributes(posix_spawnattr_t *attr)
+{
+	sigset_t none, all;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	int r = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	if (r == 0)
+		r = posix_spawnattr_setsigmask(attr, &none);
+	if (r == 0)
+		r = posix_spawnattr_setsigdefault(attr, &all);
+	return r;
+}
+
+static int spawn(const char *binary, char *const *argv, int control, pid_t *ret_pid)
+{
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+
+	int r = posix_spawn_file_actions_init(&files);
+	if (r != 0)
+		return -r;
+	r = posix_spawnattr_init(&attr);
+	if (r == 0) {
+		r = spawn_files(&files, control);
+		if (r == 0)
+			r = spawn_attributes(&attr);
+		if (r == 0)
+			r = posix_spawn(ret_pid, binary, &files, &attr, argv, environ);
+		posix_spawnattr_destroy(&attr);
+	}
+	posix_spawn_file_actions_destroy(&files);
+	return -r;
+}
+
+int worker_spawn(const struct worker_config *config, const struct registry_entry *entry, pid_t *ret_pid,
+		 int *ret_fd, struct err *e)
+{
+	const char *argv[16] = {
+		config->binary, "--name", entry->name, "--qmp", entry->qmp, "--state-dir", config->state_dir,
+		"--runtime-dir", config->runtime_dir, "--control-fd", "3",
+	};
+	size_t n = 11;
+	int pair[2];
+
+	if (entry->gdb[0]) {
+		argv[n++] = "--gdb";
+		argv[n++] = entry->gdb;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot make the worker's control socket: %s", strerror(errno));
+	_cleanup_close_ int ours = pair[0], theirs = pair[1];
+	/* posix_spawn() takes char *const *, and does not write through it. */
+	int r = fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : spawn(config->binary, (char *const *)argv, theirs, ret_pid);
+	if (r < 0)
+		return err_set(e, ERR_FAILED, -r, NULL, "cannot start the worker %s: %s", config->binary, strerror(-r));
+	*ret_fd = TAKE_FD(ours);
+	return 0;
+}
