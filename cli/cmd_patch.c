@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * check, apply, revert. All decisions are vmpoked's; here are only the request,
+ * the sentence that says what happened, and the figures that were measured.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static json_t *patch_args(struct cli *c, struct err *e)
+{
+	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
+
+	if (patch_arg_add(c->args[1], args, e) < 0) {
+		json_decref(args);
+		return NULL;
+	}
+	if (c->options.has_timeout)
+		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
+	return args;
+}
+
+/* The answer, or NULL and *ret_code: an error was printed, or there is no answer yet (--no-wait). */
+static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
+{
+	struct err e = { 0 };
+	json_t *result = NULL, *args = patch_args(c, &e);
+
+	*ret_code = 0;
+	if (!args || cli_job_call(c, command, args, &result, &e) < 0) {
+		*ret_code = cli_fail(c, &e);
+		/* For a check a refusal is the answer "no", not a failure to do something. */
+		if (strcmp(command, "patch-check") == 0 && e.kind == ERR_REFUSED)
+			*ret_code = CLI_EXIT_NOT_APPLIED;
+	} else if (result && c->options.json) {
+		output_json(&c->out, result);
+	}
+	return result;
+}
+
+static const char *plural(struct cli *c, json_t *result, const char *key, const char *one, const char *many)
+{
+	json_int_t n = output_int(result, key);
+
+	return output_format(&c->out, "%" JSON_INTEGER_FORMAT " %s", n, n == 1 ? one : many);
+}
+
+static void figures_print(struct cli *c, json_t *result)
+{
+	struct output *o = &c->out;
+
+	if (c->options.verbosity < 0)
+		return;
+	fprintf(o->stream, "  %s, %s, %s, longest pause %s us, %s us in all\n", plural(c, result, "sites", "site", "sites"),
+		plural(c, result, "barriers", "barrier", "barriers"), plural(c, result, "forced_exits", "forced exit", "forced exits"),
+		output_field(o, result, "longest_pause_us"), output_field(o, result, "elapsed_us"));
+	if (c->options.verbosity > 0)
+		fprintf(o->stream, "  %s out of a range, %s\n", plural(c, result, "steps", "single-step", "single-steps"),
+			plural(c, result, "retries", "retry", "retries"));
+}
+
+/* "stopped: why". */
+static const char *mode(struct cli *c, json_t *result)
+{
+	const char *mode_name = output_field(&c->out, result, "mode"), *why = output_field(&c->out, result, "why");
+
+	if (!*why || strcmp(why, "-") == 0)
+		return mode_name;
+	return output_format(&c->out, "%s: %s", mode_name, why);
+}
+
+static void result_print(struct cli *c, json_t *result, const char *done, const char *direction)
+{
+	struct output *o = &c->out;
+
+	fprintf(o->stream, "%s%s%s %s %s %s (%s)\n", output_on(o, OUTPUT_GOOD), done, output_off(o),
+		output_field(o, result, "patch"), direction, output_field(o, result, "vm"), mode(c, result));
+	figures_print(c, result);
+}
+
+static void sites_print(struct cli *c, json_t *sites)
+{
+	struct output *o = &c->out;
+	json_t *site;
+	size_t i;
+
+	json_array_foreach(sites, i, site) {
+		if (output_int(site, "line") > 0)
+			fprintf(o->stream, "  line %s:", output_field(o, site, "line"));
+		fprintf(o->stream, "  %s (%s): %s -> %s\n", output_field(o, site, "symbol"), output_field(o, site, "address"),
+			output_bytes(o, site, "old"), output_bytes(o, site, "new"));
+	}
+}
+
+int cmd_check(struct cli *c)
+{
+	int code;
+	json_auto_t *result = patch_call(c, "patch-check", &code);
+	struct output *o = &c->out;
+
+	if (!result || c->options.json)
+		return code;
+	if (strcmp(output_field(o, result, "state"), "applied") == 0)
+		fprintf(o->stream, "%s is already applied to %s\n", output_field(o, result, "patch"), output_field(o, result, "vm"));
+	else
+		fprintf(o->stream, "%s can be applied to %s (%s)\n", output_field(o, result, "patch"), output_field(o, result, "vm"),
+			mode(c, result));
+	sites_print(c, json_object_get(result, "sites_detail"));
+	return code;
+}
+
+int cmd_apply(struct cli *c)
+{
+	int code;
+
+	if (c->options.dry_run)
+		return cmd_check(c);
+	json_auto_t *result = patch_call(c, "patch-apply", &code);
+	if (!result || c->options.json)
+		return code;
+	if (output_bool(result, "changed", true))
+		result_print(c, result, "applied", "to");
+	else
+		fprintf(c->out.stream, "%s is already applied to %s\n", output_field(&c->out, result, "patch"),
+			output_field(&c->out, result, "vm"));
+	return code;
+}
+
+int cmd_revert(struct cli *c)
+{
+	int code;
+	json_auto_t *result = patch_call(c, "patch-revert", &code);
+
+	if (!result || c->options.json)
+		return code;
+	if (output_bool(result, "changed", true))
+		result_print(c, result, "reverted", "on");
+	else
+		fprintf(c->out.stream, "%s is not applied to %s: nothing to revert\n", output_field(&c->out, result, "patch"),
+			output_field(&c->out, result, "vm"));
+	return code;
+}

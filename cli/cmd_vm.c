@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* list, add, remove, info, probe: verbs about a VM as a whole. */
+#include <errno.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "protocol/util.h"
+
+static int list_table(struct cli *c, json_t *vms)
+{
+	static const char *const heads[] = { "NAME", "STATE", "VCPUS", "ACCEL", "PATCHES", "RELEASE" };
+	static const char *const keys[] = { "name", "state", "vcpus", "accel", "patches", "release" };
+	size_t n = json_array_size(vms);
+	_cleanup_free_ const char **cells = calloc(n + 1, sizeof(keys));
+
+	if (!cells) {
+		struct err e;
+
+		err_set(&e, ERR_FAILED, ENOMEM, "", "out of memory");
+		return cli_fail(c, &e);
+	}
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
+			cells[i * ARRAY_SIZE(keys) + k] = output_field(&c->out, json_array_get(vms, i), keys[k]);
+	if (n > 0)
+		output_table(&c->out, heads, ARRAY_SIZE(keys), cells, n);
+	else if (c->out.tty)
+		fputs("no VMs; 'vmpoke add NAME --qmp PATH' registers one\n", c->out.stream);
+	return 0;
+}
+
+int cmd_list(struct cli *c)
+{
+	json_auto_t *vms = NULL;
+	struct err e = { 0 };
+
+	if (cli_call(c, "query-vms", json_object(), JSON_ARRAY, &vms, &e) < 0)
+		return cli_fail(c, &e);
+	if (!c->options.json)
+		return list_table(c, vms);
+	output_json(&c->out, vms);
+	return 0;
+}
+
+/*
+ * vmpoked has a working directory of its own: a relative path would mean
+ * another file there. Not realpath(): the socket may be a link that moves.
+ */
+static json_t *path_absolute(const char *path)
+{
+	_cleanup_free_ char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
+
+	return cwd ? json_sprintf("%s/%s", cwd, path) : json_string(path);
+}
+
+static json_t *add_args(const struct cli *c)
+{
+	json_t *args = json_pack("{s:s, s:o}", "name", c->args[0], "qmp", path_absolute(c->options.qmp));
+
+	if (args && c->options.gdb && json_object_set_new(args, "gdb", path_absolute(c->options.gdb)) < 0) {
+		json_decref(args);
+		return NULL;
+	}
+	return args;
+}
+
+int cmd_add(struct cli *c)
+{
+	json_auto_t *vm = NULL;
+	struct err e = { 0 };
+
+	if (!c->options.qmp) {
+		err_set(&e, ERR_USAGE, EINVAL, "", "'add' needs --qmp PATH, the QMP socket of the VM's QEMU");
+		return cli_fail(c, &e);
+	}
+	if (cli_call(c, "vm-add", add_args(c), JSON_OBJECT, &vm, &e) < 0)
+		return cli_fail(c, &e);
+	if (c->options.json)
+		output_json(&c->out, vm);
+	else if (output_bool(vm, "changed", true))
+		fprintf(c->out.stream, "added %s (%s)\n", c->args[0], output_field(&c->out, vm, "state"));
+	else
+		fprintf(c->out.stream, "%s is already registered (%s)\n", c->args[0], output_field(&c->out, vm, "state"));
+	return 0;
+}
+
+int cmd_remove(struct cli *c)
+{
+	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
+	json_auto_t *reply = NULL;
+	struct err e = { 0 };
+
+	if (args && c->options.keep_patches)
+		json_object_set_new(args, "keep-patches", json_true());
+	if (cli_call(c, "vm-remove", args, JSON_OBJECT, &reply, &e) < 0)
+		return cli_fail(c, &e);
+	if (c->options.json)
+		output_json(&c->out, reply);
+	else
+		fprintf(c->out.stream, "removed %s\n", c->args[0]);
+	return 0;
+}
+
+static void title(struct cli *c, const char *name)
+{
+	struct output *o = &c->out;
+
+	fprintf(o->stream, "%svm%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_TITLE), name,
+		output_off(o));
+}
+
+struct line {
+	const char *label, *key;
+};
+
+static void lines_print(struct cli *c, json_t *object, const struct line *lines, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		output_line(&c->out, 2, lines[i].label, output_field(&c->out, object, lines[i].key));
+}
+
+int cmd_info(struct cli *c)
+{
+	static const struct line lines[] = {
+		{ "state", "state" }, { "reason", "reason" }, { "monitor", "qmp" }, { "gdbstub", "gdb" },
+		{ "process", "pid" }, { "accelerator", "accel" }, { "version", "version" }, { "vcpus", "vcpus" },
+		{ "release", "release" }, { "build-id", "build_id" }, { "patches", "patches" },
+	};
+	json_auto_t *vm = NULL;
+	struct err e = { 0 };
+
+	if (cli_call(c, "query-vm", json_pack("{s:s}", "vm", c->args[0]), JSON_OBJECT, &vm, &e) < 0)
+		return cli_fail(c, &e);
+	if (c->options.json) {
+		output_json(&c->out, vm);
+		return 0;
+	}
+	title(c, c->args[0]);
+	lines_print(c, vm, lines, ARRAY_SIZE(lines));
+	return 0;
+}
+
+static const char *word_add(struct cli *c, const char *text, const char *word)
+{
+	return strcmp(text, "-") == 0 ? word : output_format(&c->out, "%s, %s", text, word);
+}
+
+/* The true members of an object of booleans, or the strings of an array, in one line. */
+static const char *words(struct cli *c, json_t *value)
+{
+	const char *text = "-", *key;
+	json_t *item;
+	size_t i;
+
+	json_object_foreach(value, key, item) {
+		if (json_is_true(item))
+			text = word_add(c, text, key);
+	}
+	json_array_foreach(value, i, item) {
+		if (json_is_string(item))
+			text = word_add(c, text, json_string_value(item));
+	}
+	return output_safe(&c->out, text);
+}
+
+static void probe_print(struct cli *c, json_t *probe)
+{
+	static const struct line lines[] = {
+		{ "release", "release" }, { "banner", "banner" }, { "build-id", "build_id" }, { "base", "base" },
+		{ "kaslr offset", "kaslr_offset" }, { "symbols", "symbols" }, { "kallsyms layout", "kallsyms_layout" },
+		{ "paging levels", "paging_levels" }, { "kpti", "kpti" }, { "vcpus", "vcpus" },
+		{ "accelerator", "accel" }, { "version", "version" },
+	};
+	struct output *o = &c->out;
+
+	title(c, c->args[0]);
+	lines_print(c, probe, lines, ARRAY_SIZE(lines));
+	output_line(o, 2, "can", words(c, json_object_get(probe, "capabilities")));
+	output_line(o, 2, "no live read", output_field(o, probe, "live_read_why"));
+	output_line(o, 2, "patch modes", words(c, json_object_get(probe, "modes")));
+	if (c->options.verbosity >= 0)
+		fprintf(o->stream, "  guest paused %s us, %s us of CPU, %s us in all%s\n",
+			output_field(o, probe, "pause_us"), output_field(o, probe, "cpu_us"), output_field(o, probe, "elapsed_us"),
+			output_bool(probe, "cached", false) ? " (from the cache)" : "");
+}
+
+int cmd_probe(struct cli *c)
+{
+	json_auto_t *probe = NULL;
+	struct err e = { 0 };
+
+	if (cli_job_call(c, "vm-probe", json_pack("{s:s}", "vm", c->args[0]), &probe, &e) < 0)
+		return cli_fail(c, &e);
+	if (probe && c->options.json)
+		output_json(&c->out, probe);
+	else if (probe)
+		probe_print(c, probe);
+	return 0;
+}

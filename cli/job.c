@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Commands that may take long: waited for, or with --no-wait left to vmpoked under an id of ours. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "protocol/util.h"
+
+int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret, struct err *e)
+{
+	json_auto_t *owned = args;
+	json_auto_t *reply = NULL;
+	char id[64];
+	int r;
+
+	if (!c->options.no_wait)
+		return cli_call(c, command, json_incref(owned), JSON_OBJECT, ret, e);
+	/* Unique on this host for as long as it is up. */
+	snprintf(id, sizeof(id), "cli-%d-%llu", (int)getpid(), (unsigned long long)now_us());
+	if (!owned || json_object_set_new(owned, "job-id", json_string(id)) < 0)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	r = cli_call(c, command, json_incref(owned), JSON_OBJECT, &reply, e);
+	if (r < 0)
+		return r;
+	*ret = NULL;
+	fprintf(c->out.stream, c->options.json ? "{\"job_id\": \"%s\"}\n" : "%s\n", id);
+	return 0;
+}

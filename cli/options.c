@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The option table and its parser; see options.h. Written by hand because
+ * getopt_long() takes abbreviations. Must never touch files, sockets or stdout.
+ */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/suggest.h"
+#include "protocol/util.h"
+
+#define SET_TEXT(field)                                                          \
+	static int set_##field(struct cli_options *o, const char *value)         \
+	{                                                                        \
+		o->field = value;                                                \
+		return *value ? 0 : -EINVAL;                                     \
+	}
+#define SET_INT(name, field, number)                                             \
+	static int set_##name(struct cli_options *o, const char *value)          \
+	{                                                                        \
+		(void)value;                                                     \
+		o->field = number;                                               \
+		return 0;                                                        \
+	}
+
+SET_TEXT(socket)
+SET_TEXT(qmp)
+SET_TEXT(gdb)
+SET_INT(json, json, 1)
+SET_INT(wait, no_wait, 0)
+SET_INT(no_wait, no_wait, 1)
+SET_INT(dry_run, dry_run, 1)
+SET_INT(keep_patches, keep_patches, 1)
+SET_INT(quiet, verbosity, -1)
+SET_INT(verbose, verbosity, 1)
+SET_INT(help, help, 1)
+SET_INT(version, version, 1)
+
+static int set_timeout(struct cli_options *o, const char *value)
+{
+	char *end = NULL;
+
+	/* strtod() alone would also take "inf", "0x10" and leading blanks. */
+	if (strspn(value, "0123456789.") != strlen(value))
+		return -EINVAL;
+	double seconds = strtod(value, &end);
+	if (end == value || *end || seconds * 1000 > CLI_TIMEOUT_MS_MAX)
+		return -EINVAL;
+	o->timeout_ms = (uint64_t)(seconds * 1000 + 0.5);
+	o->has_timeout = true;
+	return 0;
+}
+
+static int set_limit(struct cli_options *o, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits == 0 || digits > 4 || value[digits])
+		return -EINVAL;
+	o->limit = (int)strtol(value, NULL, 10);
+	return o->limit >= 1 && o->limit <= CLI_LIMIT_MAX ? 0 : -EINVAL;
+}
+
+static int set_color(struct cli_options *o, const char *value)
+{
+	static const char *const names[] = { "auto", "always", "never" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			o->color = (enum cli_color)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static const struct cli_option options[] = {
+	{ 'c', "socket", "SOCKET", 0, "vmpoked's socket ($VMPOKE_SOCKET, else /run/vmpoke/control.sock)", set_socket },
+	{ 0, "json", NULL, 0, "print the answer as one JSON document (events: one per line)", set_json },
+	{ 0, "timeout", "SECONDS", 0, "give up after this long (0 to 600, fractions allowed)", set_timeout },
+	{ 'q', "quiet", NULL, 0, "no measured figures", set_quiet },
+	{ 'v', "verbose", NULL, 0, "more detail", set_verbose },
+	{ 0, "color", "WHEN", 0, "auto (default), always or never", set_color },
+	{ 'h', "help", NULL, 0, "show help and exit", set_help },
+	{ 0, "version", NULL, 0, "show the version of this program and exit", set_version },
+	{ 0, "wait", NULL, CLI_OPT_JOB, "wait for the result (default)", set_wait },
+	{ 0, "no-wait", NULL, CLI_OPT_JOB, "start it as a job, print the job's id and return", set_no_wait },
+	{ 0, "dry-run", NULL, CLI_OPT_DRY_RUN, "check only, change nothing", set_dry_run },
+	{ 0, "qmp", "PATH", CLI_OPT_ADD, "QMP socket of the VM's QEMU", set_qmp },
+	{ 0, "gdb", "PATH", CLI_OPT_ADD, "gdbstub socket of the VM, when it has one already", set_gdb },
+	{ 0, "keep-patches", NULL, CLI_OPT_REMOVE, "remove the VM although patches are applied", set_keep_patches },
+	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
+};
+
+const struct cli_option *cli_options(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(options);
+	return options;
+}
+
+struct parser {
+	int argc, next; /* argv[next] is the next word */
+	char **argv;
+	struct cli_options *o;
+};
+
+/* shown: the option as the user wrote it. inline_value: from "--name=value" or "-cvalue". */
+static int option_take(struct parser *p, size_t row, const char *shown, const char *inline_value, struct err *e)
+{
+	const struct cli_option *opt = &options[row];
+	const char *value = inline_value;
+
+	if (!opt->arg && inline_value)
+		return err_set(e, ERR_USAGE, EINVAL, "", "option '%s' takes no argument", shown);
+	if (opt->arg && !value) {
+		if (p->next >= p->argc)
+			return err_set(e, ERR_USAGE, EINVAL, "", "option '%s' needs an argument: %s", shown, opt->arg);
+		value = p->argv[p->next++];
+	}
+	if (opt->set(p->o, value ? value : "") < 0)
+		return err_set(e, ERR_USAGE, EINVAL, "", "'%s' is no value for option '%s': %s", value, shown, opt->help);
+	p->o->seen |= 1u << row;
+	return 0;
+}
+
+static int option_unknown(const char *shown, struct err *e)
+{
+	struct suggest s = suggest_begin(shown);
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		suggest_consider(&s, options[i].name);
+	if (s.best)
+		return err_set(e, ERR_USAGE, EINVAL, "", "unknown option '--%s'; did you mean '--%s'?", shown, s.best);
+	return err_set(e, ERR_USAGE, EINVAL, "", "unknown option '--%s'; see 'vmpoke help'", shown);
+}
+
+static int parse_long(struct parser *p, const char *word, struct err *e)
+{
+	const char *equals = strchr(word, '=');
+	_cleanup_free_ char *name = equals ? strndup(word, (size_t)(equals - word)) : strdup(word);
+	char shown[64];
+
+	if (!name)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (strcmp(options[i].name, name) != 0)
+			continue;
+		snprintf(shown, sizeof(shown), "--%s", name);
+		return option_take(p, i, shown, equals ? equals + 1 : NULL, e);
+	}
+	return option_unknown(name, e);
+}
+
+static int letter_find(char letter)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].letter == letter)
+			return (int)i;
+	return -ENOENT;
+}
+
+/* "-qv", "-c PATH", "-cPATH". */
+static int parse_letters(struct parser *p, const char *letters, struct err *e)
+{
+	for (; *letters; letters++) {
+		char shown[] = { '-', *letters, '\0' };
+		int row = letter_find(*letters);
+
+		if (row < 0)
+			return err_set(e, ERR_USAGE, EINVAL, "", "unknown option '%s'; see 'vmpoke help'", shown);
+		bool rest_is_value = options[row].arg && letters[1];
+		int r = option_take(p, (size_t)row, shown, rest_is_value ? letters + 1 : NULL, e);
+		if (r < 0 || rest_is_value)
+			return r;
+	}
+	return 0;
+}
+
+int cli_options_parse(int argc, char **argv, struct cli_options *o, const char **args, int *ret_n_args,
+		      struct err *e)
+{
+	struct parser p = { .argc = argc, .next = 1, .argv = argv, .o = o };
+	bool only_args = false;
+	int n = 0, r;
+
+	while (p.next < p.argc) {
+		const char *word = p.argv[p.next++];
+
+		if (only_args || word[0] != '-' || word[1] == '\0') {
+			args[n++] = word;
+			continue;
+		}
+		if (strcmp(word, "--") == 0) {
+			only_args = true;
+			continue;
+		}
+		r = word[1] == '-' ? parse_long(&p, word + 2, e) : parse_letters(&p, word + 1, e);
+		if (r < 0)
+			return r;
+	}
+	*ret_n_args = n;
+	return 0;
+}
+
+int cli_options_check(const struct cli_options *o, const char *verb, unsigned groups, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (o->seen & 1u << i && options[i].group && !(options[i].group & groups))
+			return err_set(e, ERR_USAGE, EINVAL, "", "'%s' has no option '--%s'; see 'vmpoke help %s'",
+				       verb, options[i].name, verb);
+	return 0;
+}

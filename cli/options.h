@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Command-line options as data: one row per option, shared by the parser and
+ * the help. Long options must be spelled out; abbreviations would change their
+ * meaning the day a longer option is added.
+ */
+#ifndef VMPOKE_CLI_OPTIONS_H
+#define VMPOKE_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/err.h"
+
+#define CLI_TIMEOUT_MS_MAX 600000 /* what vmpoked accepts as "timeout" */
+#define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
+
+enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
+
+/* Which verbs an option is for; 0 means all of them. */
+enum cli_option_group {
+	CLI_OPT_JOB = 1 << 0,
+	CLI_OPT_DRY_RUN = 1 << 1,
+	CLI_OPT_ADD = 1 << 2,
+	CLI_OPT_REMOVE = 1 << 3,
+	CLI_OPT_HISTORY = 1 << 4,
+};
+
+struct cli_options {
+	const char *socket, *qmp, *gdb; /* NULL when not given */
+	int json, no_wait, dry_run, keep_patches, help, version;
+	int verbosity; /* -1 quiet, 0, 1 verbose */
+	enum cli_color color;
+	int limit; /* 0 when not given */
+	bool has_timeout;
+	uint64_t timeout_ms;
+	unsigned seen; /* bit i: row i of the table was given */
+};
+
+struct cli_option {
+	char letter;	     /* '\0' when there is none */
+	const char *name;
+	const char *arg;     /* name of its argument for the help; NULL when it takes none */
+	unsigned group;	     /* enum cli_option_group */
+	const char *help;
+	int (*set)(struct cli_options *o, const char *value); /* -EINVAL: not a legal value */
+};
+
+const struct cli_option *cli_options(size_t *ret_count);
+
+/*
+ * Splits argv[1..argc) into *o and the remaining arguments (args has room for argc
+ * of them), options being allowed anywhere before "--". -EINVAL with ERR_USAGE.
+ */
+int cli_options_parse(int argc, char **argv, struct cli_options *o, const char **args, int *ret_n_args,
+		      struct err *e);
+
+/* -EINVAL when an option was given that only other verbs know. */
+int cli_options_check(const struct cli_options *o, const char *verb, unsigned groups, struct err *e);
+
+#endif

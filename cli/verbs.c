@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The table of verbs: parser, help and "did you mean" all read it. Nothing else knows the list. */
+#include <errno.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/suggest.h"
+#include "protocol/util.h"
+
+static const struct cli_verb verbs[] = {
+	{ "list", NULL, "", 0, 0, 0, "the registered VMs (what 'vmpoke' alone does)", cmd_list },
+	{ "add", NULL, "NAME --qmp PATH", 1, 1, CLI_OPT_ADD, "register a VM by its QMP socket", cmd_add },
+	{ "remove", NULL, "VM", 1, 1, CLI_OPT_REMOVE, "forget a VM", cmd_remove },
+	{ "info", NULL, "VM", 1, 1, 0, "what is known of a VM", cmd_info },
+	{ "probe", NULL, "VM", 1, 1, CLI_OPT_JOB, "find the guest's kernel and what can be done with it", cmd_probe },
+	{ "symbols", NULL, "VM [SYMBOL]", 1, 2, 0, "the guest kernel's symbols, as in /proc/kallsyms", cmd_symbols },
+	{ "check", NULL, "VM PATCH", 2, 2, CLI_OPT_JOB, "would this patch apply? changes nothing", cmd_check },
+	{ "apply", "load", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_DRY_RUN, "apply a patch", cmd_apply },
+	{ "revert", "unload", "VM PATCH", 2, 2, CLI_OPT_JOB, "take a patch back out", cmd_revert },
+	{ "status", NULL, "[VM [PATCH]]", 0, 2, 0, "applied patches, their sites and bytes", cmd_status },
+	{ "verify", NULL, "VM", 1, 1, CLI_OPT_JOB, "compare the guest's text with the journal", cmd_verify },
+	{ "history", NULL, "VM", 1, 1, CLI_OPT_HISTORY, "what was done to a VM, oldest first", cmd_history },
+	{ "events", NULL, "", 0, 0, 0, "print events as they happen, until interrupted", cmd_events },
+	{ "qmp", NULL, "JSON", 1, 1, 0, "send one QMP command ('-' reads it from standard input)", cmd_qmp },
+	{ "version", NULL, "", 0, 0, 0, "versions of this program and of vmpoked", cmd_version },
+	{ "help", NULL, "[VERB]", 0, 1, 0, "this text, or the help of one verb", cmd_help },
+};
+
+const struct cli_verb *cli_verbs(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(verbs);
+	return verbs;
+}
+
+const struct cli_verb *cli_verb_find(const char *name, struct err *e)
+{
+	struct suggest s = suggest_begin(name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		const struct cli_verb *v = &verbs[i];
+
+		if (strcmp(name, v->name) == 0 || (v->alias && strcmp(name, v->alias) == 0))
+			return v;
+		suggest_consider(&s, v->name);
+		suggest_consider(&s, v->alias);
+	}
+	if (s.best)
+		err_set(e, ERR_USAGE, EINVAL, "", "unknown verb '%s'; did you mean '%s'?", name, s.best);
+	else
+		err_set(e, ERR_USAGE, EINVAL, "", "unknown verb '%s'; see 'vmpoke help'", name);
+	return NULL;
+}

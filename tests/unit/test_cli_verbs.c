@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The vmpoke program from outside, verb by verb: arguments to requests, answers to text and exit code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "protocol/util.h"
+#include "tests/fake/cli_program.h"
+
+/* --- VMs --- */
+
+#define WEB1 "{\"name\": \"web1\", \"qmp\": \"/run/web1.qmp\", \"state\": \"running\", \"pid\": 77, \"accel\": \"tcg\", " \
+	     "\"version\": \"7.2.22\", \"vcpus\": 2, \"release\": \"6.1.0-56-cloud-amd64\", \"patches\": 1}"
+#define WEB2 "{\"name\": \"web2\", \"qmp\": \"/run/web2.qmp\", \"state\": \"unreachable\", \"patches\": 0}"
+
+static void test_vm(void **state)
+{
+	static const struct cli_case cases[] = {
+		{ "no verb lists", { NULL }, { { "query-vms", NULL, "\"return\": [" WEB1 ", " WEB2 "]" } }, 0,
+		  "web1\trunning\t2\ttcg\t1\t6.1.0-56-cloud-amd64\nweb2\tunreachable\t-\t-\t0\t-\n", "" },
+		{ "list --json", { "list", "--json" }, { { "query-vms", NULL, "\"return\": [" WEB2 "]" } }, 0, "[" WEB2 "]\n", "" },
+		{ "options before the verb", { "--json", "-q", "list" }, { { "query-vms", NULL, "\"return\": []" } }, 0, "[]\n", "" },
+		{ "list of none", { "list" }, { { "query-vms", NULL, "\"return\": []" } }, 0, "", "" },
+		{ "add", { "add", "web1", "--qmp", "/run/web1.qmp" },
+		  { { "vm-add", "{\"name\": \"web1\", \"qmp\": \"/run/web1.qmp\"}", "\"return\": " WEB1 } }, 0, "added web1 (running)\n", "" },
+		{ "add with gdb", { "add", "--gdb=/g", "--qmp=/q", "web1" },
+		  { { "vm-add", "{\"name\": \"web1\", \"qmp\": \"/q\", \"gdb\": \"/g\"}", "\"return\": " WEB1 } }, 0, "added web1 (running)\n", "" },
+		{ "add again", { "add", "web1", "--qmp", "/q" },
+		  { { "vm-add", "{\"name\": \"web1\", \"qmp\": \"/q\"}", "\"return\": {\"name\": \"web1\", \"state\": \"paused\", \"changed\": false}" } },
+		  0, "web1 is already registered (paused)\n", "" },
+		{ "remove", { "remove", "web1" }, { { "vm-remove", "{\"vm\": \"web1\"}", "\"return\": {\"vm\": \"web1\", \"changed\": true}" } },
+		  0, "removed web1\n", "" },
+		{ "remove --keep-patches", { "remove", "web1", "--keep-patches", "--json" },
+		  { { "vm-remove", "{\"vm\": \"web1\", \"keep-patches\": true}", "\"return\": {\"vm\": \"web1\", \"changed\": true}" } },
+		  0, "{\"vm\": \"web1\", \"changed\": true}\n", "" },
+		{ "remove refused", { "remove", "web1" },
+		  { { "vm-remove", "{\"vm\": \"web1\"}", "\"error\": {\"class\": \"GenericError\", \"desc\": \"1 patch is applied\", \"detail\": "
+		      "{\"kind\": \"refused\", \"errno\": 16, \"rule\": \"patched\", \"vm\": \"web1\", \"override\": \"keep-patches\"}}" } },
+		  5, "", "vmpoke: web1: 1 patch is applied\noverride: --keep-patches\n" },
+		{ "name behind --", { "remove", "--", "-x" }, { { "vm-remove", "{\"vm\": \"-x\"}", "\"return\": {}" } }, 0, "removed -x\n", "" },
+		{ "info", { "info", "web1" }, { { "query-vm", "{\"vm\": \"web1\"}", "\"return\": " WEB1 } }, 0,
+		  "vm: web1\n  state: running\n  monitor: /run/web1.qmp\n  process: 77\n  accelerator: tcg\n  version: 7.2.22\n"
+		  "  vcpus: 2\n  release: 6.1.0-56-cloud-amd64\n  patches: 1\n", "" },
+		{ "info --json", { "info", "web1", "--json" }, { { "query-vm", "{\"vm\": \"web1\"}", "\"return\": " WEB1 } }, 0, WEB1 "\n", "" },
+		{ "escape sequences of a guest", { "info", "web1" },
+		  { { "query-vm", "{\"vm\": \"web1\"}", "\"return\": {\"release\": \"6.1\\u001b[31m\\u009b\\n!\"}" } }, 0,
+		  "vm: web1\n  release: 6.1\\x1b[31m\\xc2\\x9b\\x0a!\n", "" },
+		{ "colour on demand", { "info", "web1", "--color=always" },
+		  { { "query-vm", "{\"vm\": \"web1\"}", "\"return\": {\"state\": \"running\"}" } }, 0,
+		  "\033[1mvm\033[0m: \033[1;32mweb1\033[0m\n  \033[1mstate\033[0m: running\n", "" },
+		{ "probe", { "probe", "web1" },
+		  { { "vm-probe", "{\"vm\": \"web1\"}", "\"return\": {\"vm\": \"web1\", \"release\": \"6.1.0\", \"kpti\": false, \"symbols\": 87347, "
+		      "\"capabilities\": {\"live_read\": true, \"remap\": false, \"step\": true}, \"modes\": [\"stopped\"], "
+		      "\"cached\": true, \"pause_us\": 900, \"elapsed_us\": 2000, \"cpu_us\": 1500}" } }, 0,
+		  "vm: web1\n  release: 6.1.0\n  symbols: 87347\n  kpti: no\n  can: live_read, step\n  patch modes: stopped\n"
+		  "  guest paused 900 us, 1500 us of CPU, 2000 us in all (from the cache)\n", "" },
+		{ "probe -q --json", { "probe", "-q", "web1", "--json" }, { { "vm-probe", "{\"vm\": \"web1\"}", "\"return\": {\"x\": [1, 2.5]}" } }, 0,
+		  "{\"x\": [1, 2.5]}\n", "" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
+static void test_relative_path(void **state)
+{
+	char cwd[256], want[512];
+	struct cli_case t = { "relative socket", { "add", "web1", "--qmp", "q.sock" }, { { "vm-add", want, "\"return\": " WEB1 } }, 0,
+			      "added web1 (running)\n", "" };
+
+	(void)state;
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	snprintf(want, sizeof(want), "{\"name\": \"web1\", \"qmp\": \"%s/q.sock\"}", cwd);
+	cases_run(&t, 1);
+}
+
+/* --- symbols --- */
+
+#define SYM(address, name) "{\"address\": \"" address "\", \"type\": \"T\", \"name\": \"" name "\"}"
+
+static void test_symbols(void **state)
+{
+	static const char page1[] = "{\"vm\": \"web1\", \"start\": 0, \"count\": 1024}", page2[] = "{\"vm\": \"web1\", \"start\": 2, \"count\": 1024}";
+	static const struct cli_case cases[] = {
+		{ "pages", { "symbols", "web1" },
+		  { { "query-symbols", page1, "\"return\": {\"symbols\": [" SYM("0x0", "cpu") ", " SYM("0xffffffff81000000", "_text") "], \"next\": 2, \"total\": 3}" },
+		    { "query-symbols", page2, "\"return\": {\"symbols\": [" SYM("0xffffffff81000040", "x") "], \"next\": -1, \"total\": 3}" } },
+		  0, "0000000000000000 T cpu\nffffffff81000000 T _text\nffffffff81000040 T x\n", "" },
+		{ "pages --json", { "symbols", "web1", "--json" },
+		  { { "query-symbols", page1, "\"return\": {\"symbols\": [" SYM("0x1", "a") "], \"next\": 2, \"total\": 2}" },
+		    { "query-symbols", page2, "\"return\": {\"symbols\": [" SYM("0x2", "b") "], \"next\": -1, \"total\": 2}" } },
+		  0, "{\"symbols\": [" SYM("0x1", "a") ", " SYM("0x2", "b") "], \"next\": -1, \"total\": 2}\n", "" },
+		{ "one symbol", { "symbols", "web1", "_text" },
+		  { { "query-symbols", "{\"vm\": \"web1\", \"symbol\": \"_text\"}", "\"return\": {\"symbols\": [" SYM("0xffffffff81000000", "_text") "], \"next\": -1, \"total\": 9}" } },
+		  0, "ffffffff81000000 T _text\n", "" },
+		{ "unknown symbol", { "symbols", "web1", "nix" },
+		  { { "query-symbols", "{\"vm\": \"web1\", \"symbol\": \"nix\"}",
+		      "\"error\": {\"class\": \"DeviceNotFound\", \"desc\": \"no symbol 'nix'\", \"detail\": {\"kind\": \"not-found\", \"errno\": 2, \"vm\": \"web1\"}}" } },
+		  4, "", "vmpoke: web1: no symbol 'nix'\n" },
+		{ "pages that go in a circle", { "symbols", "web1" },
+		  { { "query-symbols", page1, "\"return\": {\"symbols\": [], \"next\": 0, \"total\": 3}" } }, 7, "",
+		  "vmpoke: the answer to 'query-symbols' from '..." },
+		{ "address that is a number", { "symbols", "web1" },
+		  { { "query-symbols", page1, "\"return\": {\"symbols\": [{\"address\": 5, \"type\": \"T\", \"name\": \"x\"}], \"next\": -1}" } }, 7, "",
+		  "vmpoke: the answer to 'query-symbols' from '..." },
+		{ "page too large for a message", { "symbols", "web1" },
+		  { { "query-symbols", page1, "\"error\": {\"class\": \"GenericError\", \"desc\": \"too large\", \"detail\": {\"kind\": \"failed\", \"errno\": 90, \"rule\": \"reply-size\"}}" },
+		    { "query-symbols", "{\"vm\": \"web1\", \"start\": 0, \"count\": 512}", "\"return\": {\"symbols\": [" SYM("0x1", "a\\n") "], \"next\": -1}" } },
+		  0, "0000000000000001 T a\\x0a\n", "" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
+/* --- patches --- */
+
+#define APPLIED(state, changed) "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"" state "\", \"changed\": " changed ", " \
+	"\"mode\": \"stopped\", \"why\": \"no gentler road\", \"sites\": 1, \"barriers\": 1, \"forced_exits\": 2, \"steps\": 1, " \
+	"\"retries\": 0, \"longest_pause_us\": 412, \"elapsed_us\": 2310}"
+#define P1 "{\"vm\": \"web1\", \"patch\": \"p1\"}"
+#define REFUSAL "\"error\": {\"class\": \"GenericError\", \"desc\": \"site 1 (do_idle+0x3c): byte 0xcc\", \"detail\": " \
+	"{\"kind\": \"refused\", \"errno\": 16, \"rule\": \"kprobe\", \"address\": \"0xffffffff81000000\", \"vm\": \"web1\", \"override\": \"disable the kprobe\"}}"
+
+static void test_patch(void **state)
+{
+	static const struct cli_case cases[] = {
+		{ "apply", { "apply", "web1", "p1" }, { { "patch-apply", P1, APPLIED("applied", "true") } }, 0,
+		  "applied p1 to web1 (stopped: no gentler road)\n"
+		  "  1 site, 1 barrier, 2 forced exits, longest pause 412 us, 2310 us in all\n", "" },
+		{ "load -q", { "load", "-q", "web1", "p1" }, { { "patch-apply", P1, APPLIED("applied", "true") } }, 0,
+		  "applied p1 to web1 (stopped: no gentler road)\n", "" },
+		{ "apply -v", { "apply", "-v", "web1", "p1" }, { { "patch-apply", P1, APPLIED("applied", "true") } }, 0,
+		  "applied p1 to web1 (stopped: no gentler road)\n"
+		  "  1 site, 1 barrier, 2 forced exits, longest pause 412 us, 2310 us in all\n"
+		  "  1 single-step out of a range, 0 retries\n", "" },
+		{ "apply again", { "apply", "web1", "p1" }, { { "patch-apply", P1, APPLIED("applied", "false") } }, 0,
+		  "p1 is already applied to web1\n", "" },
+		{ "apply --json", { "apply", "web1", "p1", "--json" },
+		  { { "patch-apply", P1, "\"return\": {\"state\": \"applied\", \"changed\": false}" } }, 0,
+		  "{\"state\": \"applied\", \"changed\": false}\n", "" },
+		{ "timeout in milliseconds", { "apply", "web1", "p1", "--timeout", "2.5", "-q" },
+		  { { "patch-apply", "{\"vm\": \"web1\", \"patch\": \"p1\", \"timeout\": 2500}", APPLIED("applied", "false") } }, 0,
+		  "p1 is already applied to web1\n", "" },
+		{ "dry run is a check", { "apply", "web1", "p1", "--dry-run" },
+		  { { "patch-check", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"applicable\", \"mode\": \"stopped\"}" } }, 0,
+		  "p1 can be applied to web1 (stopped)\n", "" },
+		{ "check", { "check", "web1", "p1" },
+		  { { "patch-check", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"applicable\", \"mode\": \"stopped\", \"why\": \"w\", "
+		      "\"sites_detail\": [{\"address\": \"0xffffffff81000010\", \"symbol\": \"f+0x4\", \"old\": \"0f1f00\", \"new\": \"909090\", \"line\": 4}]}" } }, 0,
+		  "p1 can be applied to web1 (stopped: w)\n  line 4:  f+0x4 (0xffffffff81000010): 0f 1f 00 -> 90 90 90\n", "" },
+		{ "check of what is applied", { "check", "web1", "p1" },
+		  { { "patch-check", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"applied\", "
+		      "\"sites_detail\": [{\"address\": \"0x1\", \"symbol\": \"f\", \"old\": \"90\", \"new\": \"cc\"}]}" } }, 0,
+		  "p1 is already applied to web1\n  f (0x1): 90 -> cc\n", "" },
+		{ "check refused", { "check", "web1", "p1" }, { { "patch-check", P1, REFUSAL } }, 3, "",
+		  "vmpoke: web1: site 1 (do_idle+0x3c): byte 0xcc\noverride: disable the kprobe\n" },
+		{ "dry run refused", { "apply", "--dry-run", "web1", "p1" }, { { "patch-check", P1, REFUSAL } }, 3, "",
+		  "vmpoke: web1: site 1 (do_idle+0x3c): byte 0xcc\noverride: disable the kprobe\n" },
+		{ "apply refused", { "apply", "-v", "web1", "p1" }, { { "patch-apply", P1, REFUSAL } }, 5, "",
+		  "vmpoke: web1: site 1 (do_idle+0x3c): byte 0xcc\noverride: disable the kprobe\nrule: kprobe\n" },
+		{ "revert", { "revert", "web1", "p1" }, { { "patch-revert", P1, APPLIED("reverted", "true") } }, 0,
+		  "reverted p1 on web1 (stopped: no gentler road)\n"
+		  "  1 site, 1 barrier, 2 forced exits, longest pause 412 us, 2310 us in all\n", "" },
+		{ "revert, no reason for the mode", { "revert", "-q", "web1", "p1" },
+		  { { "patch-revert", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"stopped\", \"why\": \"\"}" } }, 0,
+		  "reverted p1 on web1 (stopped)\n", "" },
+		{ "unload again", { "unload", "web1", "p1" }, { { "patch-revert", P1, APPLIED("reverted", "false") } }, 0,
+		  "p1 is not applied to web1: nothing to revert\n", "" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
+static void file_write(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_full(fd, text, len), 0);
+	close(fd);
+}
+
+static void test_patch_file(void **state)
+{
+	static const char text[] = "vmpoke: 1\nname: p1\nsites:\n  - { at: f, kind: return, value: 1 }\n";
+	char path[128], nul[128], want[512], err[256];
+	struct cli_case cases[] = {
+		{ "text of a file", { "apply", "web1", path, "-q" }, { { "patch-apply", want, APPLIED("applied", "true") } }, 0,
+		  "applied p1 to web1 (stopped: no gentler road)\n", "" },
+		{ "status by file", { "status", "web1", path },
+		  { { "query-patches", "{\"vm\": \"web1\"}", "\"return\": {\"vm\": \"web1\", \"patches\": []}" } }, 3, "p1 is not applied to web1\n", "" },
+		{ "not text", { "apply", "web1", nul }, {}, 2, "", err },
+	};
+	json_auto_t *args = json_object();
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/p1.yaml", program_dir);
+	snprintf(nul, sizeof(nul), "%s/nul.yaml", program_dir);
+	snprintf(err, sizeof(err), "vmpoke: '%s' is not UTF-8 text: no patch file\n", nul);
+	file_write(path, text, strlen(text));
+	file_write(nul, "a\0b", 3);
+	json_object_set_new(args, "vm", json_string("web1"));
+	json_object_set_new(args, "text", json_string(text));
+	json_object_set_new(args, "filename", json_string(path));
+	char *dumped = json_dumps(args, 0);
+	snprintf(want, sizeof(want), "%s", dumped);
+	free(dumped);
+	cases_run(cases, ARRAY_SIZE(cases));
+	unlink(path);
+	unlink(nul);
+}
+
+/* --- status, verify, history --- */
+
+#define PATCHES1 "{\"vm\": \"web1\", \"release\": \"6.1.0\", \"patches\": [{\"name\": \"p1\", \"state\": \"applied\", \"applied_at\": 1795219200, " \
+	"\"sites\": [{\"address\": \"0xffffffff81000010\", \"symbol\": \"f+0x4\", \"old\": \"0f1f00\", \"new\": \"909090\"}]}]}"
+#define STATE_OF(state) "\"return\": {\"vm\": \"web1\", \"patches\": [{\"name\": \"p0\", \"state\": \"applied\"}, {\"name\": \"p1\", \"state\": \"" state "\"}]}"
+
+static void test_status(void **state)
+{
+	static const char vm1[] = "{\"vm\": \"web1\"}", vm2[] = "{\"vm\": \"web2\"}";
+	static const struct cli_case cases[] = {
+		{ "tree", { "status", "web1" }, { { "query-patches", vm1, "\"return\": " PATCHES1 } }, 0,
+		  "vm: web1\n  release: 6.1.0\n\n  patch: p1\n    state: applied\n    since: 2026-11-21T00:00:00Z\n    f+0x4: 0f 1f 00 -> 90 90 90\n", "" },
+		{ "tree -v", { "status", "web1", "-v" }, { { "query-patches", vm1, "\"return\": " PATCHES1 } }, 0,
+		  "vm: web1\n  release: 6.1.0\n\n  patch: p1\n    state: applied\n    since: 2026-11-21T00:00:00Z\n"
+		  "    f+0x4 (0xffffffff81000010): 0f 1f 00 -> 90 90 90\n", "" },
+		{ "none", { "status", "web1" }, { { "query-patches", vm1, "\"return\": {\"vm\": \"web1\", \"patches\": []}" } }, 0,
+		  "vm: web1\n  patches: none\n", "" },
+		{ "json", { "status", "web1", "--json" }, { { "query-patches", vm1, "\"return\": " PATCHES1 } }, 0, PATCHES1 "\n", "" },
+		{ "one patch, applied", { "status", "web1", "p1", "--json" }, { { "query-patches", vm1, STATE_OF("applied") } }, 0,
+		  "{\"vm\": \"web1\", \"patches\": [{\"name\": \"p1\", \"state\": \"applied\"}]}\n", "" },
+		{ "one patch, lost", { "status", "web1", "p1" }, { { "query-patches", vm1, STATE_OF("lost") } }, 3, NULL, "" },
+		{ "one patch, attention", { "status", "web1", "p1" }, { { "query-patches", vm1, STATE_OF("attention") } }, 9, NULL, "" },
+		{ "one patch, unknown", { "status", "web1", "p9" }, { { "query-patches", vm1, STATE_OF("applied") } }, 3, "p9 is not applied to web1\n", "" },
+		{ "every VM", { "status" },
+		  { { "query-vms", NULL, "\"return\": [" WEB1 ", " WEB2 "]" },
+		    { "query-patches", vm1, "\"return\": {\"vm\": \"web1\", \"patches\": []}" },
+		    { "query-patches", vm2, "\"return\": {\"vm\": \"web2\", \"patches\": []}" } },
+		  0, "vm: web1\n  patches: none\n\nvm: web2\n  patches: none\n", "" },
+		{ "every VM, one silent", { "status", "--json" },
+		  { { "query-vms", NULL, "\"return\": [" WEB1 ", " WEB2 "]" },
+		    { "query-patches", vm1, "\"error\": {\"class\": \"DeviceNotActive\", \"desc\": \"gone\", \"detail\": {\"kind\": \"inactive\", \"errno\": 107, \"vm\": \"web1\"}}" },
+		    { "query-patches", vm2, "\"return\": {\"vm\": \"web2\", \"patches\": []}" } },
+		  8, "[{\"vm\": \"web2\", \"patches\": []}]\n", "vmpoke: web1: gone\nvmpoke: 1 of 2 VMs did not answer\n" },
+		{ "no list of patches", { "status", "web1" }, { { "query-patches", vm1, "\"return\": {}" } }, 7, "",
+		  "vmpoke: the answer to 'query-patches' from '..." },
+		{ "verify", { "verify", "web1" },
+		  { { "patch-verify", vm1, "\"return\": {\"vm\": \"web1\", \"ok\": true, \"patches\": 2, \"sites\": 3, \"differences\": []}" } }, 0,
+		  "web1 is as journaled (patches: 2, sites: 3)\n", "" },
+		{ "verify differs", { "verify", "web1" },
+		  { { "patch-verify", vm1, "\"return\": {\"vm\": \"web1\", \"ok\": false, \"differences\": [{\"patch\": \"p1\", \"address\": \"0xffffffff81000010\", "
+		      "\"symbol\": \"f+0x4\", \"expected\": \"9090\", \"found\": \"0f1f\", \"holds\": \"old\"}]}" } }, 9,
+		  "p1: f+0x4 (0xffffffff81000010): expected 90 90, found 0f 1f (old)\n", "" },
+		{ "verify --json differs", { "verify", "web1", "--json" }, { { "patch-verify", vm1, "\"return\": {\"ok\": false}" } }, 9, "{\"ok\": false}\n", "" },
+		{ "verify without an answer", { "verify", "web1" }, { { "patch-verify", vm1, "\"return\": {}" } }, 7, "",
+		  "vmpoke: the answer to 'patch-verify' from '..." },
+		{ "history", { "history", "web1" },
+		  { { "query-history", vm1, "\"return\": {\"vm\": \"web1\", \"entries\": [{\"time\": 1795219200, \"operation\": \"apply\", \"patch\": \"p1\", "
+		      "\"result\": \"applied\", \"longest_pause_us\": 412, \"elapsed_us\": 2310}, {\"time\": 1795219201, \"operation\": \"revert\", \"patch\": \"p1\", "
+		      "\"result\": \"undone\", \"error\": \"busy\"}]}" } }, 0,
+		  "2026-11-21T00:00:00Z\tapply\tp1\tapplied\t412\t2310\t-\n2026-11-21T00:00:01Z\trevert\tp1\tundone\t-\t-\tbusy\n", "" },
+		{ "history --limit", { "history", "web1", "--limit=5", "--json" },
+		  { { "query-history", "{\"vm\": \"web1\", \"limit\": 5}", "\"return\": {\"entries\": []}" } }, 0, "{\"entries\": []}\n", "" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
+static void test_version_and_qmp(void **state)
+{
+	static const struct cli_case cases[] = {
+		{ "version", { "version" }, { { "query-version", NULL, "\"return\": {\"qemu\": {\"major\": 0}, \"package\": \"vmpoke 0.1.0\"}" } }, 0,
+		  "client: vmpoke 0.1.0\ndaemon: vmpoke 0.1.0\n", "" },
+		{ "version --json", { "version", "--json" }, { { "query-version", NULL, "\"return\": {\"package\": \"p\"}" } }, 0,
+		  "{\"client\": \"0.1.0\", \"daemon\": {\"package\": \"p\"}}\n", "" },
+		{ "qmp", { "qmp", "{\"execute\": \"query-vm\", \"arguments\": {\"vm\": \"web1\"}}" },
+		  { { "query-vm", "{\"vm\": \"web1\"}", "\"return\": {\"a\": 1}" } }, 0, "{\"return\": {\"a\": 1}}\n", "" },
+		{ "qmp, any value", { "qmp", "{\"execute\": \"x\"}" }, { { "x", NULL, "\"return\": 7" } }, 0, "{\"return\": 7}\n", "" },
+		{ "qmp error", { "qmp", "{\"execute\": \"nix\"}" },
+		  { { "nix", NULL, "\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"no nix\"}" } }, 2,
+		  "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"no nix\"...", "vmpoke: no nix\n" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
+static void test_qmp_stdin(void **state)
+{
+	static const char *const argv[] = { "qmp", "-", NULL };
+	static const struct step steps[] = { { "query-vms", NULL, "\"return\": []" }, { NULL, NULL, NULL } };
+	static struct program r;
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, steps, NULL);
+	/* Single quotes are legal in QMP as QEMU speaks it. */
+	program_start(&r, f.path, argv, "{'execute': 'query-vms'}\n", -1);
+	assert_int_equal(program_end(&r), 0);
+	fake_stop(&f);
+	assert_string_equal(f.wrong, "");
+	assert_string_equal(r.out, "{\"return\": []}\n");
+}
+
+/* The id is made up by the client: read it from what it printed and look for it in the request. */
+static void test_no_wait(void **state)
+{
+	static const char *const argv[] = { "apply", "web1", "p1", "--no-wait", NULL };
+	static const struct step steps[] = { { "patch-apply", P1, "\"return\": {}" }, { NULL, NULL, NULL } };
+	static struct program r;
+	struct fake f;
+	char want[256];
+
+	(void)state;
+	fake_start(&f, steps, NULL);
+	program_start(&r, f.path, argv, NULL, -1);
+	assert_int_equal(program_end(&r), 0);
+	fake_stop(&f);
+	assert_int_equal(strncmp(r.out, "cli-", 4), 0);
+	r.out[strcspn(r.out, "\n")] = '\0';
+	snprintf(want, sizeof(want), "\"job-id\": \"%s\"", r.out);
+	/* The script expected no job-id: what it got is noted. */
+	assert_non_null(strstr(f.wrong, want));
+	assert_int_equal(f.done, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_vm),
+		cmocka_unit_test(test_relative_path),
+		cmocka_unit_test(test_symbols),
+		cmocka_unit_test(test_patch),
+		cmocka_unit_test(test_patch_file),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_version_and_qmp),
+		cmocka_unit_test(test_qmp_stdin),
+		cmocka_unit_test(test_no_wait),
+	};
+
+	return cmocka_run_group_tests(tests, program_dir_make, program_dir_remove);
+}
