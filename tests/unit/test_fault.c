@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A process killed at every kill point of a transaction leaves guest bytes and a
+ * last recorded state from which the rules of recovery reach all-old or all-new.
+ */
+#include <cmocka.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/fake/fake_poke.h"
+#include "vmm/fault.h"
+
+static struct fake_poke *p; /* shared with the child that is killed */
+
+static int setup(void **state)
+{
+	(void)state;
+	p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+/* Two sites on two pages each, one of several instructions; somebody sleeps in it at first. */
+static void prepare(void)
+{
+	fake_poke_init(p, 2, true);
+	fake_poke_site(p, 9, 4, 1 | 1 << 5);
+	fake_poke_site(p, 5, 5, 1);
+	fake_poke_site(p, 8, 2, 1);
+	fake_poke_seal(p);
+	p->busy_scans = 1;
+}
+
+static void child(const char *point, unsigned n, bool undo)
+{
+	struct poke_stats stats;
+	char spec[96];
+
+	snprintf(spec, sizeof(spec), "%s:%u", point, n);
+	if (fault_arm(spec) < 0)
+		_exit(2);
+	if (undo)
+		p->fail_state = POKE_VERIFIED;
+	int r = poke_run(&p->backend.base, &arch_x86_64, &p->plan, &p->quiesce, &p->log, 1000000, &stats, NULL);
+	_exit(r < 0 && !undo ? 3 : 0);
+}
+
+/* True when the child was killed at the point; false when it came through. */
+static bool killed_at(const char *point, unsigned n, bool undo)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		child(point, n, undo);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		return true;
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return false;
+}
+
+/* What a restarted worker does with the last state it finds. */
+static void recover(const char *point)
+{
+	struct err e = { 0 };
+
+	if (p->broken)
+		fail_msg("%s: %s", point, p->broken);
+	assert_int_equal(p->backend.writes_while_running, 0);
+	if (p->last_state < POKE_PAUSED || p->last_state == POKE_PAUSED || p->last_state == POKE_UNDONE) {
+		assert_true(fake_poke_holds(p, false)); /* nothing recorded: nothing written */
+		return;
+	}
+	bool to_new = p->last_state == POKE_VERIFIED || p->last_state == POKE_DONE;
+	if (to_new)
+		assert_true(fake_poke_holds(p, true));
+	assert_true(p->backend.paused || p->last_state != POKE_WRITTEN);
+	p->backend.running = false;
+	assert_int_equal(poke_settle(&p->backend.base, &p->plan, to_new, &e), 0);
+	assert_true(fake_poke_holds(p, to_new));
+}
+
+static void every_point_is_passed_and_survived(void **state)
+{
+	size_t points = 0;
+
+	(void)state;
+	for (; poke_fault_points[points]; points++) {
+		prepare();
+		assert_true(killed_at(poke_fault_points[points], 1, false));
+		recover(poke_fault_points[points]);
+	}
+	assert_true(points >= 12);
+}
+
+static void points_between_sites_and_pages(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned times;
+		bool undo;
+	} rows[] = {
+		{ "poke-site-written", 3, false },   { "poke-page-written", 2, false }, { "poke-retry", 1, false },
+		{ "poke-pause-recorded", 2, false }, { "poke-undo", 1, true },		{ "poke-site-undone", 3, true },
+		{ "poke-undone", 1, true },	     { "poke-page-written", 4, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (unsigned n = 1; n <= rows[i].times; n++) {
+			prepare();
+			assert_true(killed_at(rows[i].name, n, rows[i].undo));
+			recover(rows[i].name);
+		}
+		prepare();
+		assert_false(killed_at(rows[i].name, rows[i].times + 1, rows[i].undo));
+	}
+}
+
+static void recovery_survives_its_own_death(void **state)
+{
+	(void)state;
+	for (unsigned n = 1; n <= 3; n++) {
+		prepare();
+		assert_true(killed_at("poke-written", 1, false));
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			char spec[64];
+			snprintf(spec, sizeof(spec), "poke-site-settled:%u", n);
+			if (fault_arm(spec) < 0)
+				_exit(2);
+			_exit(poke_settle(&p->backend.base, &p->plan, false, NULL) < 0);
+		}
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		recover("poke-site-settled");
+	}
+}
+
+static void specifications(void **state)
+{
+	(void)state;
+	assert_int_equal(fault_arm(NULL), 0);
+	assert_int_equal(fault_arm(""), 0);
+	assert_int_equal(fault_arm("point"), -EINVAL);
+	assert_int_equal(fault_arm("point:0"), -EINVAL);
+	assert_int_equal(fault_arm("point:1:other"), -EINVAL);
+	fault_point("point"); /* a malformed one arms nothing */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_point_is_passed_and_survived),
+		cmocka_unit_test(points_between_sites_and_pages),
+		cmocka_unit_test(recovery_survives_its_own_death),
+		cmocka_unit_test(specifications),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * poke_run() against a backend that fails where it hurts. Whatever happens: 0
+ * means all new, an error means all old (unless it asks for attention), the VM
+ * ends as it was found, nothing is written to a running VM, and every state is
+ * recorded in time.
+ */
+#include <cmocka.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "tests/fake/fake_poke.h"
+
+static struct fake_poke p; /* 48 KiB: too much for a stack */
+
+static void three_sites(size_t n_vcpus, bool running)
+{
+	fake_poke_init(&p, n_vcpus, running);
+	fake_poke_site(&p, 5, 5, 1);
+	fake_poke_site(&p, 12, 7, 1 | 1 << 3 | 1 << 6); /* on two pages, three instructions */
+	fake_poke_site(&p, 1, 1, 1);
+	fake_poke_seal(&p);
+}
+
+static int run_with(uint64_t timeout_us, struct poke_stats *stats, struct err *e)
+{
+	*e = (struct err){ 0 };
+	return poke_run(&p.backend.base, &arch_x86_64, &p.plan, &p.quiesce, &p.log, timeout_us, stats, e);
+}
+
+/* The rules that hold after every run, whatever was made to fail. */
+static void check_outcome(int r, bool running, const struct err *e)
+{
+	if (p.broken)
+		fail_msg("%s", p.broken);
+	assert_int_equal(p.backend.writes_while_running, 0);
+	if (r == 0) {
+		assert_true(fake_poke_holds(&p, true));
+		assert_true(p.last_state == POKE_DONE || p.fail_state == POKE_DONE);
+	} else {
+		assert_true(e->kind != ERR_NONE && e->text[0]);
+		assert_int_equal(r == -EUCLEAN, e->kind == ERR_ATTENTION);
+	}
+	if (r < 0 && r != -EUCLEAN) {
+		assert_true(fake_poke_holds(&p, false));
+		assert_true(p.last_state == POKE_UNDONE || p.fail_state == POKE_UNDONE);
+	}
+	if (r != -EUCLEAN) {
+		assert_false(p.backend.paused);
+		assert_int_equal(p.backend.running, running);
+	}
+}
+
+static void works(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+	static const int expected[] = { POKE_PAUSED, POKE_WRITTEN, POKE_VERIFIED, POKE_DONE };
+	size_t seen = 0;
+
+	(void)state;
+	three_sites(3, true);
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	check_outcome(0, true, &e);
+	for (size_t i = 0; i < p.backend.n_events; i++)
+		if (p.backend.events[i] >= FAKE_STATE) {
+			assert_in_range(seen, 0, ARRAY_SIZE(expected) - 1);
+			assert_int_equal(p.backend.events[i], FAKE_STATE + expected[seen++]);
+		}
+	assert_int_equal(seen, ARRAY_SIZE(expected));
+	assert_int_equal(stats.barriers, 1);
+	assert_int_equal(stats.forced_exits, 3);
+	assert_int_equal(stats.steps, 0);
+	assert_int_equal(stats.retries, 0);
+	assert_true(stats.longest_pause_us <= stats.elapsed_us);
+	assert_int_equal(p.scans, 1);
+}
+
+static void found_paused(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, false);
+	p.backend.vcpus[1].rip = p.sites[1].gva + 3; /* is walked out all the same */
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	check_outcome(0, false, &e);
+	assert_int_equal(stats.forced_exits, 0);
+	assert_int_equal(stats.longest_pause_us, 0);
+	assert_true(stats.steps >= 1);
+
+	three_sites(2, false);
+	p.busy_scans = 1000;
+	assert_int_equal(run_with(60000000, &stats, &e), -ETIMEDOUT); /* at once: nobody moves */
+	check_outcome(-ETIMEDOUT, false, &e);
+	assert_int_equal(p.scans, 1);
+	assert_true(stats.elapsed_us < 10000000);
+	assert_non_null(strstr(e.text, "sleeper"));
+	assert_non_null(strstr(e.text, "paused"));
+}
+
+static void nothing_to_do(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	fake_poke_init(&p, 2, true);
+	fake_poke_seal(&p);
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	assert_int_equal(p.backend.calls, 0);
+	assert_int_equal(p.last_state, -1);
+}
+
+static void vcpu_is_stepped_out(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(4, true);
+	p.backend.vcpus[0].rip = p.sites[0].gva; /* at the start: fine where it is */
+	p.backend.vcpus[2].rip = p.sites[1].gva + 6;
+	p.backend.vcpus[3].rip = p.sites[1].gva + p.sites[1].len; /* behind the end: fine */
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	check_outcome(0, true, &e);
+	assert_true(stats.steps >= 1 && stats.steps <= 6);
+	assert_true(p.backend.vcpus[0].rip == p.sites[0].gva);
+	assert_true(p.backend.vcpus[3].rip == p.sites[1].gva + p.sites[1].len);
+}
+
+static void busy(const char *who, struct poke_stats *stats)
+{
+	struct err e;
+
+	assert_int_equal(run_with(5000, stats, &e), -ETIMEDOUT);
+	check_outcome(-ETIMEDOUT, true, &e);
+	assert_int_equal(e.kind, ERR_TIMEOUT);
+	assert_int_equal(e.error, ETIMEDOUT);
+	assert_string_equal(e.rule, "busy");
+	assert_non_null(strstr(e.text, who));
+	assert_non_null(strstr(e.text, "tries"));
+	assert_true(stats->retries >= 1 && stats->retries <= 6); /* 1 + 2 + 4 ms are more than 5 */
+	assert_int_equal(stats->forced_exits, 2 * (stats->retries + 1));
+	assert_int_equal(p.backend.writes, 0);
+}
+
+static void stays_busy(void **state)
+{
+	struct poke_stats stats;
+
+	(void)state;
+	three_sites(2, true);
+	p.backend.vcpus[1].rip = p.sites[0].gva + 1;
+	p.backend.vcpus[1].stuck = true;
+	busy("vCPU 1 is inside site_0", &stats);
+	assert_int_equal(stats.steps, 64 * (stats.retries + 1));
+
+	three_sites(2, true);
+	p.backend.vcpus[0].rip = p.sites[1].gva + 3;
+	p.backend.vcpus[0].halted = true; /* a step would end its HLT */
+	busy("halted", &stats);
+	assert_int_equal(stats.steps, 0);
+
+	three_sites(2, true);
+	p.backend.caps = 0;
+	p.backend.vcpus[0].rip = p.sites[1].gva + 3;
+	busy("cannot be stepped", &stats);
+
+	three_sites(2, true);
+	p.busy_scans = 1000;
+	busy("pid 42", &stats);
+
+	three_sites(2, true);
+	p.scan_error = -EBADMSG; /* lists seen in mid-change */
+	busy("stacks cannot be walked", &stats);
+}
+
+static void becomes_quiet(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.busy_scans = 3;
+	assert_int_equal(run_with(10000000, &stats, &e), 0);
+	check_outcome(0, true, &e);
+	assert_int_equal(stats.retries, 3);
+	assert_int_equal(stats.forced_exits, 8);
+	assert_int_equal(p.scans, 4);
+	assert_true(stats.elapsed_us >= 7000); /* 1 + 2 + 4 ms */
+}
+
+static void refused(int r, int expected, enum err_kind kind, const char *rule, const struct err *e)
+{
+	assert_int_equal(r, expected);
+	check_outcome(r, true, e);
+	assert_int_equal(e->kind, kind);
+	assert_string_equal(e->rule, rule);
+	assert_int_equal(p.backend.writes, 0);
+}
+
+static void refusals(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.backend.ram[p.sites[2].gpa - FAKE_GPA] ^= 1; /* the last site: the first ones must not be written */
+	fake_poke_seal(&p);
+	refused(run_with(0, &stats, &e), -ESTALE, ERR_REFUSED, "old-bytes", &e);
+	assert_true(e.has_addr && e.addr == p.sites[2].gva);
+
+	three_sites(2, true);
+	memcpy(&p.backend.ram[p.sites[0].gpa - FAKE_GPA], p.sites[0].new_bytes, 5); /* new, but not by us */
+	fake_poke_seal(&p);
+	refused(run_with(0, &stats, &e), -ESTALE, ERR_REFUSED, "old-bytes", &e);
+
+	three_sites(2, true);
+	p.sites[1].old_bytes[3] = 0x55;
+	p.backend.ram[p.sites[1].gpa + 3 - FAKE_GPA] = 0xcc;
+	fake_poke_seal(&p);
+	refused(run_with(0, &stats, &e), -ESTALE, ERR_REFUSED, "kprobe", &e);
+	assert_true(e.addr == p.sites[1].gva + 3);
+
+	three_sites(2, true);
+	p.plan.mode = POKE_MODE_STAGED;
+	refused(run_with(0, &stats, &e), -EOPNOTSUPP, ERR_REFUSED, "mode", &e);
+
+	three_sites(2, true);
+	p.scan_error = -EOPNOTSUPP;
+	refused(run_with(1000000, &stats, &e), -EOPNOTSUPP, ERR_FAILED, "", &e);
+	assert_int_equal(stats.retries, 0);
+
+	three_sites(2, true);
+	e = (struct err){ 0 };
+	refused(poke_run(&p.backend.base, &arch_x86_64, &p.plan, NULL, &p.log, 0, &stats, &e), -EOPNOTSUPP, ERR_REFUSED,
+		"quiescence", &e);
+}
+
+static void damaged_plans(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		three_sites(2, true);
+		if (i == 0)
+			p.sites[1].len = 0;
+		else if (i == 1)
+			p.sites[1].len = POKE_SITE_LEN_MAX + 1;
+		else if (i == 2)
+			p.sites[1].split = 13;
+		else if (i == 3)
+			p.sites[1].gva = p.sites[0].gva + 4; /* overlap */
+		else
+			p.sites[2].gva = p.sites[0].gva - 8; /* not sorted */
+		assert_int_equal(run_with(0, &stats, &e), -EINVAL);
+		assert_int_equal(p.backend.calls, 0);
+	}
+	three_sites(2, true);
+	p.backend.n_vcpus = 0;
+	assert_int_equal(run_with(0, &stats, &e), -ERANGE);
+}
+
+static void cancelled(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	for (unsigned when = 1; when <= 4; when++) {
+		three_sites(2, true);
+		p.busy_scans = 2;
+		p.cancel_after = when;
+		assert_int_equal(run_with(10000000, &stats, &e), -ECANCELED);
+		check_outcome(-ECANCELED, true, &e);
+		assert_int_equal(p.backend.writes, 0);
+	}
+}
+
+static void records_fail(void **state)
+{
+	static const int states[] = { POKE_PAUSED, POKE_WRITTEN, POKE_VERIFIED };
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		three_sites(2, true);
+		p.fail_state = states[i];
+		assert_int_equal(run_with(0, &stats, &e), -ENOSPC);
+		check_outcome(-ENOSPC, true, &e);
+		assert_non_null(strstr(e.text, "journal is full"));
+	}
+	three_sites(2, true);
+	p.fail_state = POKE_DONE; /* too late to go back: what is, is */
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	check_outcome(0, true, &e);
+	three_sites(2, true);
+	p.fail_state = POKE_UNDONE;
+	p.cancel_after = 1;
+	assert_int_equal(run_with(0, &stats, &e), -ECANCELED);
+	check_outcome(-ECANCELED, true, &e);
+}
+
+static void lost_write_is_noticed(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	for (unsigned k = 1; k <= 4; k++) {
+		three_sites(2, true);
+		p.backend.lose_write = k;
+		assert_int_equal(run_with(0, &stats, &e), -EIO);
+		check_outcome(-EIO, true, &e);
+	}
+}
+
+/* A page that takes no write at all, as one the stub refuses: nothing changed, so no attention is asked for. */
+static void write_refused_for_good(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.sites[2].gpa = FAKE_GPA + FAKE_RAM_SIZE; /* cannot be read either: found before the first write */
+	assert_int_equal(run_with(0, &stats, &e), -EFAULT);
+	check_outcome(-EFAULT, true, &e);
+	assert_int_equal(p.backend.writes, 0);
+
+	three_sites(2, true);
+	p.backend.read_only = true;
+	assert_int_equal(run_with(0, &stats, &e), -EFAULT);
+	check_outcome(-EFAULT, true, &e);
+}
+
+/* Every call of the backend fails once, twice, three times, for ever, with and without half a write. */
+static void each_call_fails(void **state)
+{
+	static const unsigned spans[] = { 1, 2, 3, 1000000 };
+	struct poke_stats stats;
+	struct err e;
+	unsigned attention = 0, failures = 0;
+
+	(void)state;
+	three_sites(2, true);
+	assert_int_equal(run_with(0, &stats, &e), 0);
+	unsigned calls = p.backend.calls;
+	assert_in_range(calls, 10, 100);
+	for (unsigned k = 1; k <= calls; k++)
+		for (size_t s = 0; s < ARRAY_SIZE(spans); s++)
+			for (int half = 0; half < 2; half++) {
+				bool running = k % 2;
+				three_sites(2, running);
+				p.backend.fail_at = k;
+				p.backend.fail_for = spans[s];
+				p.backend.fail_writes_half = half;
+				int r = run_with(0, &stats, &e);
+				check_outcome(r, running, &e);
+				if (spans[s] <= 2)
+					assert_int_not_equal(r, -EUCLEAN);
+				attention += r == -EUCLEAN;
+				failures += r < 0;
+			}
+	assert_true(attention > 10 && failures > 100);
+}
+
+/* A callback's own -EUCLEAN must not read as "attention". */
+static void foreign_errno(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.backend.fail_at = 3;
+	p.backend.fail_errno = EUCLEAN;
+	assert_int_equal(run_with(0, &stats, &e), -EIO);
+	check_outcome(-EIO, true, &e);
+}
+
+static void move_vcpus(struct fake_backend *f)
+{
+	for (size_t i = 0; i < f->n_vcpus; i++) {
+		f->vcpus[i].rip = FAKE_GVA + fake_backend_random(f) % (FAKE_SITES_MAX * 0x80);
+		f->vcpus[i].halted = fake_backend_random(f) % 8 == 0;
+		f->vcpus[i].stuck = fake_backend_random(f) % 4 == 0;
+	}
+}
+
+static void random_scenario(uint64_t seed, bool *ret_running)
+{
+	struct fake_backend *f = &p.backend;
+	bool running = seed % 4 != 0;
+
+	fake_poke_init(&p, 1 + seed % FAKE_VCPUS_MAX, running);
+	f->seed = seed * 0x9e3779b97f4a7c15u + 1;
+	size_t n = 1 + fake_backend_random(f) % 8;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t len = (uint8_t)(1 + fake_backend_random(f) % 64);
+		uint8_t split = len;
+		if (fake_backend_random(f) % 3 == 0)
+			split = (uint8_t)(1 + fake_backend_random(f) % len);
+		uint64_t mask = fake_backend_random(f) & fake_backend_random(f);
+		fake_poke_site(&p, len, split, 1 | (len < 64 ? mask & ((UINT64_C(1) << len) - 1) : mask));
+	}
+	fake_poke_seal(&p);
+	move_vcpus(f);
+	f->on_run = move_vcpus;
+	f->caps = fake_backend_random(f) % 8 ? BACKEND_STEP : 0;
+	if (fake_backend_random(f) % 2)
+		f->fail_at = 1 + (unsigned)(fake_backend_random(f) % 120);
+	f->fail_for = fake_backend_random(f) % 4 ? 1 + (unsigned)(fake_backend_random(f) % 3) : 1000000;
+	f->fail_writes_half = fake_backend_random(f) % 2;
+	if (fake_backend_random(f) % 8 == 0)
+		f->lose_write = 1 + (unsigned)(fake_backend_random(f) % 8);
+	if (fake_backend_random(f) % 8 == 0)
+		p.fail_state = (int)(fake_backend_random(f) % POKE_STATE_COUNT);
+	if (fake_backend_random(f) % 8 == 0)
+		p.cancel_after = 1 + (unsigned)(fake_backend_random(f) % 4);
+	p.busy_scans = fake_backend_random(f) % 4 ? 0 : (unsigned)(fake_backend_random(f) % 4);
+	if (fake_backend_random(f) % 16 == 0)
+		p.scan_error = fake_backend_random(f) % 2 ? -EBADMSG : -ENOTCONN;
+	*ret_running = running;
+}
+
+static void random_interleavings(void **state)
+{
+	unsigned outcomes[3] = { 0 };
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 10000; seed++) {
+		struct poke_stats stats;
+		struct err e;
+		bool running;
+
+		random_scenario(seed, &running);
+		int r = run_with(seed % 3 ? 0 : 2000, &stats, &e);
+		check_outcome(r, running, &e);
+		assert_true(p.backend.n_events < FAKE_EVENTS_MAX);
+		assert_int_equal(stats.barriers, r == 0);
+		outcomes[r == 0 ? 0 : r == -EUCLEAN ? 1 : 2]++;
+	}
+	assert_true(outcomes[0] > 2000 && outcomes[1] > 50 && outcomes[2] > 2000);
+}
+
+static void settles(void **state)
+{
+	struct err e;
+
+	(void)state;
+	for (unsigned seed = 0; seed < 2000; seed++) {
+		bool to_new = seed & 1, foreign = seed % 10 == 9;
+
+		three_sites(1, false);
+		p.backend.seed += seed;
+		for (size_t i = 0; i < 3; i++)
+			for (uint8_t b = 0; b < p.sites[i].len; b++) {
+				const struct poke_site *s = &p.sites[i];
+				uint64_t gpa = b < s->split ? s->gpa + b : s->gpa_rest + b - s->split;
+				if (fake_backend_random(&p.backend) & 1)
+					p.backend.ram[gpa - FAKE_GPA] = s->new_bytes[b];
+			}
+		if (foreign)
+			p.backend.ram[p.sites[2].gpa - FAKE_GPA] = (uint8_t)~p.sites[2].old_bytes[0];
+		p.backend.paused = true;
+		int r = poke_settle(&p.backend.base, &p.plan, to_new, &e);
+		if (foreign) {
+			assert_int_equal(r, -EUCLEAN);
+			assert_int_equal(e.kind, ERR_ATTENTION);
+			assert_int_equal(p.backend.writes, 0);
+		} else {
+			assert_int_equal(r, 0);
+			assert_true(fake_poke_holds(&p, to_new));
+		}
+	}
+}
+
+static void holds(void **state)
+{
+	enum poke_holds h;
+	uint8_t bytes[POKE_SITE_LEN_MAX];
+	struct err e;
+
+	(void)state;
+	three_sites(1, false);
+	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[1], &h, bytes, &e), 0);
+	assert_int_equal(h, POKE_HOLDS_OLD);
+	assert_memory_equal(bytes, p.sites[1].old_bytes, 12);
+	p.sites[1].new_bytes[7] = (uint8_t)~p.sites[1].old_bytes[7];
+	p.backend.ram[p.sites[1].gpa_rest - FAKE_GPA] = p.sites[1].new_bytes[7];
+	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[1], &h, NULL, &e), 0);
+	assert_int_equal(h, POKE_HOLDS_MIX);
+	p.backend.ram[p.sites[1].gpa_rest - FAKE_GPA] ^= 1;
+	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[1], &h, NULL, &e), 0);
+	assert_int_equal(h, POKE_HOLDS_FOREIGN);
+	memcpy(&p.backend.ram[p.sites[0].gpa - FAKE_GPA], p.sites[0].new_bytes, 5);
+	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[0], &h, NULL, &e), 0);
+	assert_int_equal(h, POKE_HOLDS_NEW);
+	p.sites[0].len = 0;
+	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[0], &h, NULL, &e), -EINVAL);
+}
+
+static void names(void **state)
+{
+	(void)state;
+	for (int i = 0; i < POKE_STATE_COUNT; i++)
+		assert_int_equal(poke_state_from_name(poke_state_name((enum poke_state)i)), i);
+	assert_int_equal(poke_state_from_name("asleep"), -EINVAL);
+	assert_int_equal(poke_state_from_name(NULL), -EINVAL);
+	assert_string_equal(poke_mode_name(POKE_MODE_STOPPED), "stopped");
+	assert_string_equal(poke_mode_name((enum poke_mode)77), "unknown");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(works),
+		cmocka_unit_test(found_paused),
+		cmocka_unit_test(nothing_to_do),
+		cmocka_unit_test(vcpu_is_stepped_out),
+		cmocka_unit_test(stays_busy),
+		cmocka_unit_test(becomes_quiet),
+		cmocka_unit_test(refusals),
+		cmocka_unit_test(damaged_plans),
+		cmocka_unit_test(cancelled),
+		cmocka_unit_test(records_fail),
+		cmocka_unit_test(lost_write_is_noticed),
+		cmocka_unit_test(write_refused_for_good),
+		cmocka_unit_test(each_call_fails),
+		cmocka_unit_test(foreign_errno),
+		cmocka_unit_test(random_interleavings),
+		cmocka_unit_test(settles),
+		cmocka_unit_test(holds),
+		cmocka_unit_test(names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

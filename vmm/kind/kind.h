@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Patch kinds: from one site of a patch file to the bytes it means in this guest.
+ * Each kind is one file with one row. Kinds read the guest, never write it.
+ */
+#ifndef VMPOKE_VMM_KIND_KIND_H
+#define VMPOKE_VMM_KIND_KIND_H
+
+#include "protocol/patchfile.h"
+#include "vmm/arch/arch.h"
+#include "vmm/guest/guest.h"
+#include "vmm/poke/plan.h"
+
+struct kind_context {
+	const struct arch_ops *arch;
+	struct guest *guest;
+};
+
+/*
+ * Resolves a site against this guest and fills a complete want (addresses, present
+ * bytes, label, line). ERR_REFUSED with these rules:
+ *   "unknown-symbol" (-ENOENT), "ambiguous-symbol" (-ENOTUNIQ), "not-text" (outside kernel text, or
+ *   text freed after boot), "mid-instruction" (not an instruction boundary of its function),
+ *   "not-entry" (return, jump: not where a function starts), "decode" (the function does not decode),
+ *   "traced" (entry pad in use by ftrace), "kprobe" (a 0xCC there), "too-short" (function ends before the
+ *   patch does), "jump-into" (something jumps into the middle of the range), "self-patched" (return, jump: the
+ *   guest rewrites an instruction of the range itself), "range" (jump: target out of reach).
+ * Old bytes that differ from the ones the patch names are left to plan_build().
+ */
+int kind_expand(const struct kind_context *ctx, const struct patchfile_site *site,
+		struct plan_want *ret, struct err *e);
+
+/* kind.c: address of a place, inside kernel text. what: "at" or "to", for sentences. */
+int kind_resolve(const struct kind_context *ctx, const struct patch_place *place, const char *what,
+		 uint64_t *ret, struct err *e);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Is any context inside a range that is about to change? A vCPU whose RIP is
+ * there is walked out of it, one instruction at a time; saved contexts are asked
+ * for. Works on a paused VM only and must never wait: who stays inside is named,
+ * and the caller lets the VM run on before it asks again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "vmm/fault.h"
+#include "vmm/poke/tx.h"
+
+/* More instructions than any range holds; a loop inside a range would go on for ever. */
+#define STEPS_MAX 64
+
+/* The site whose inside (not its first byte) holds rip, or NULL. Sites are sorted. */
+static const struct poke_site *site_around(const struct poke_plan *plan, uint64_t rip)
+{
+	size_t lo = 0, hi = plan->n_sites;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct poke_site *site = &plan->sites[mid];
+
+		if (rip <= site->gva)
+			hi = mid;
+		else if (rip - site->gva >= site->len)
+			lo = mid + 1;
+		else
+			return site;
+	}
+	return NULL;
+}
+
+static int vcpu_busy(size_t vcpu, const struct poke_site *site, uint64_t rip, const char *why, struct err *e)
+{
+	err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", rip, "vCPU %zu is inside %.95s (at 0x%" PRIx64 ") and %s", vcpu,
+		     site->label, rip, why);
+	return 1;
+}
+
+/*
+ * A halted vCPU is not stepped: the step would end its HLT, which only an
+ * interrupt may. It leaves by itself once the VM runs.
+ */
+static int vcpu_walk_out(struct poke_tx *t, size_t vcpu, struct err *e)
+{
+	struct backend *b = t->backend;
+	struct vcpu_regs *regs = &t->regs[vcpu];
+	const struct poke_site *site = site_around(t->plan, regs->rip);
+
+	for (int i = 0; site && i < STEPS_MAX; i++) {
+		if (regs->halted)
+			return vcpu_busy(vcpu, site, regs->rip, "halted there", e);
+		if (!(t->caps & BACKEND_STEP))
+			return vcpu_busy(vcpu, site, regs->rip, "cannot be stepped", e);
+		int r = b->ops->step(b, vcpu, e);
+		if (r >= 0)
+			r = b->ops->regs_get(b, vcpu, regs, e);
+		if (r < 0)
+			return r;
+		t->stats.steps++;
+		site = site_around(t->plan, regs->rip);
+	}
+	return site ? vcpu_busy(vcpu, site, regs->rip, "does not leave when stepped", e) : 0;
+}
+
+/* Every vCPU is read first: the scan of saved contexts needs all of them, whoever is inside. */
+static int vcpus_clear(struct poke_tx *t, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_vcpus && r >= 0; i++)
+		r = t->backend->ops->regs_get(t->backend, i, &t->regs[i], e);
+	if (r < 0)
+		return r;
+	fault_point("poke-registers-read");
+	for (size_t i = 0; i < t->n_vcpus && r == 0; i++)
+		r = vcpu_walk_out(t, i, e);
+	return r;
+}
+
+/*
+ * After the vCPUs: a step out of a range may be a call, which leaves its return
+ * address on a stack. -EBADMSG is a list seen in mid-change: as good as busy,
+ * it passes once the guest has run on.
+ */
+static int stacks_clear(struct poke_tx *t, struct err *e)
+{
+	if (!t->plan->needs_quiescence)
+		return 0;
+	err_set(e, ERR_TIMEOUT, EBUSY, "busy", "a saved context is inside a range");
+	int r = t->quiesce->scan(t->quiesce, t->regs, t->n_vcpus, t->plan, e);
+	return r == -EBADMSG ? 1 : r;
+}
+
+int poke_tx_clear(struct poke_tx *t, struct err *e)
+{
+	int r = vcpus_clear(t, e);
+
+	if (r == 0)
+		r = stacks_clear(t, e);
+	if (r == 0)
+		fault_point("poke-cleared");
+	return r;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Taking the vCPUs out of guest mode and letting them go again, with the figures
+ * of it. Must never leave behind a VM paused that was found running without
+ * saying so.
+ */
+#include <errno.h>
+
+#include "vmm/fault.h"
+#include "vmm/poke/tx.h"
+
+#define RESUME_TRIES 3
+
+/*
+ * Runs inside the backend's pause(), when it knows the run state and has not
+ * stopped anything yet: a crash from here on finds in the journal whether the
+ * VM has to be made to run again. The clock of the pause starts after the
+ * record, whose fsync the guest does not feel.
+ */
+static int record_pause(struct backend_pause_hook *hook, bool was_running, struct err *e)
+{
+	struct poke_tx *t = container_of(hook, struct poke_tx, hook);
+
+	t->was_running = was_running;
+	int r = poke_tx_record(t, POKE_PAUSED, e);
+	if (r < 0)
+		return r;
+	fault_point("poke-pause-recorded");
+	t->pause_began = now_us();
+	return 0;
+}
+
+int poke_tx_pause(struct poke_tx *t, struct err *e)
+{
+	struct backend *b = t->backend;
+
+	t->hook.before = record_pause;
+	t->pause_began = now_us();
+	int r = b->ops->pause(b, &t->hook, &t->was_running, e);
+	if (r < 0)
+		return r;
+	t->paused = true;
+	if (t->was_running)
+		t->stats.forced_exits += (unsigned)t->n_vcpus;
+	fault_point("poke-paused");
+	return 0;
+}
+
+/* A VM that was found paused felt no pause of ours. */
+static void count_pause(struct poke_tx *t)
+{
+	uint64_t took = now_us() - t->pause_began;
+
+	if (t->was_running && took > t->stats.longest_pause_us)
+		t->stats.longest_pause_us = took;
+}
+
+int poke_tx_resume(struct poke_tx *t, struct err *e)
+{
+	struct err why = { 0 };
+	int r = -EIO;
+
+	for (int i = 0; i < RESUME_TRIES && r < 0; i++)
+		r = t->backend->ops->resume(t->backend, &why);
+	if (r < 0) {
+		t->stuck = true;
+		return err_set(e, ERR_ATTENTION, EUCLEAN, "resume",
+			       "the VM could not be put back into the state it was found in (%s): %.300s",
+			       t->was_running ? "running" : "paused", why.text);
+	}
+	count_pause(t);
+	t->paused = false;
+	return 0;
+}

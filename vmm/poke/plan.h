@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sites + old/new bytes + decoded boundaries -> a transaction, or a refusal that says why. */
+#ifndef VMPOKE_VMM_POKE_PLAN_H
+#define VMPOKE_VMM_POKE_PLAN_H
+
+#include "vmm/poke/poke.h"
+
+/* One change asked for, before anything was checked. */
+struct plan_want {
+	uint64_t gva;
+	uint64_t gpa, gpa_rest; /* see struct poke_site */
+	uint8_t len, split;
+	bool has_expected;	/* the patch names the old bytes */
+	uint8_t expected[POKE_SITE_LEN_MAX];
+	uint8_t present[POKE_SITE_LEN_MAX + ARCH_INSN_MAX]; /* what guest memory holds at gva ... */
+	uint8_t present_len;	/* ... at least len + ARCH_INSN_MAX where text goes on */
+	uint8_t new_bytes[POKE_SITE_LEN_MAX];
+	bool new_is_code;	/* false: operand/data bytes, new_boundaries are not decoded */
+	char label[96];
+	int line;		/* in the patch file, 0 when none */
+};
+
+/*
+ * Checks and sorts. What is refused (kind ERR_REFUSED, rule in e->rule):
+ *   "overlap"        two sites share a byte
+ *   "kprobe"         a 0xCC at any old boundary (guest kprobe or a poke in flight)
+ *   "old-bytes"      present bytes differ from the expected ones
+ *   "decode"         old or new bytes do not decode
+ *   "mid-instruction" the range ends inside an old instruction, or new bytes end inside a new one
+ *   "trap"           new bytes hold a breakpoint
+ *   "same"           (not an error) sites that already hold the new bytes are dropped; all of them: n_sites 0
+ * Sites: 0..POKE_SITES_MAX, else -E2BIG.
+ */
+int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_want *wants, size_t n_wants,
+	       struct poke_plan **ret, struct err *e);
+void plan_free(struct poke_plan *p); /* NULL allowed */
+DEFINE_CLEANUP(struct poke_plan, plan_free)
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The heart: carries one transaction of text changes into a VM. Knows vCPUs and
+ * bytes; knows no QEMU, no JSON, no Linux. What it needs of the outside comes as
+ * ops: the backend (vmm/backend.h), who to ask about saved contexts, where to
+ * record each state.
+ */
+#ifndef VMPOKE_VMM_POKE_POKE_H
+#define VMPOKE_VMM_POKE_POKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/err.h"
+#include "protocol/util.h"
+#include "vmm/arch/arch.h"
+#include "vmm/backend.h"
+
+#define POKE_SITE_LEN_MAX 64
+#define POKE_SITES_MAX 16384
+
+enum poke_mode {
+	POKE_MODE_STOPPED, /* all vCPUs out of guest mode, check, write, resume */
+	POKE_MODE_STAGED,  /* breakpoint road */
+	POKE_MODE_HELD,	   /* staged, hits are held until the whole group is done */
+	POKE_MODE_FLIPPED, /* page remap */
+};
+
+enum poke_state {
+	POKE_PLANNED,
+	POKE_PAUSED,   /* stopped: every vCPU is out of guest mode and outside every range */
+	POKE_TRAPPED,  /* staged, held: a trap on each old boundary */
+	POKE_TAILED,   /* staged, held: all bytes but the first are new */
+	POKE_HEADED,   /* staged, held: first bytes are new */
+	POKE_WRITTEN,  /* stopped: all bytes are new */
+	POKE_VERIFIED, /* read back, equal to new */
+	POKE_DONE,     /* the VM runs again as it was found */
+	POKE_UNDONE,   /* all bytes are old again, the VM runs as it was found */
+	POKE_STATE_COUNT,
+};
+
+struct poke_site {
+	uint64_t gva;
+	uint64_t gpa;	   /* of the first byte */
+	uint64_t gpa_rest; /* of byte number split, when the site crosses into another page */
+	uint8_t len;	   /* 1..POKE_SITE_LEN_MAX */
+	uint8_t split;	   /* bytes at gpa; the remaining len - split are at gpa_rest */
+	uint8_t old_bytes[POKE_SITE_LEN_MAX];
+	uint8_t new_bytes[POKE_SITE_LEN_MAX];
+	uint64_t boundaries;	 /* bit i: an OLD instruction begins at offset i; bit 0 is always set */
+	uint64_t new_boundaries; /* the same for the new bytes */
+	char label[96];		 /* "do_idle+0x3c", for sentences */
+};
+
+/* Owned by the caller of plan_build(). Sites are sorted by gva and do not overlap. */
+struct poke_plan {
+	enum poke_mode mode;
+	char why[160];		/* why this mode */
+	size_t n_sites;
+	struct poke_site *sites;
+	bool needs_quiescence;	/* some site replaces more than one old instruction */
+};
+
+/* Figures of a transaction, for the reply and the journal. */
+struct poke_stats {
+	unsigned barriers;	   /* stages after which every vCPU was serialised */
+	unsigned forced_exits;	   /* vCPUs that were taken out of guest mode by us */
+	unsigned steps;		   /* single-steps to walk a vCPU out of a range */
+	unsigned retries;	   /* pauses given up because something was inside a range */
+	uint64_t longest_pause_us; /* from asking for the stop to the acknowledged resume */
+	uint64_t elapsed_us;
+};
+
+/* Asks about contexts that are not in a vCPU's RIP: see guest_stacks_scan(). */
+struct poke_quiesce {
+	/* 0: none inside; 1: *e names who is inside; negative: cannot tell (*e says why). */
+	int (*scan)(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
+		    const struct poke_plan *plan, struct err *e);
+};
+
+/*
+ * Told of every state before it takes effect (POKE_PAUSED before the stop, POKE_WRITTEN
+ * before the first byte, ...); of POKE_VERIFIED, POKE_DONE and POKE_UNDONE once it is true. A
+ * negative return stops the transaction, which is then undone; after the resume (POKE_DONE,
+ * POKE_UNDONE) it changes the result no more. Every failure but ERR_ATTENTION ends with POKE_UNDONE,
+ * also when nothing had been written. Retries record POKE_PAUSED again.
+ */
+struct poke_log {
+	int (*state)(struct poke_log *log, enum poke_state state, bool was_running, struct err *e);
+	/* True when the caller wants the transaction given up (job-cancel). May be NULL. */
+	bool (*cancelled)(struct poke_log *log);
+};
+
+/*
+ * Carries out plan. Returns 0 with all bytes new, or a negative errno with all
+ * bytes old: -ETIMEDOUT (ERR_TIMEOUT: something stayed inside a range, *e says who),
+ * -ESTALE (ERR_REFUSED: bytes were not the expected old ones), -ECANCELED, -ENOTCONN, -EIO.
+ * The one exception is ERR_ATTENTION (-EUCLEAN): neither going on nor going back
+ * was possible; *e says which site holds what. The VM is left as it was found.
+ * ret_stats is filled on failure too. A plan without sites is done at once, nothing recorded.
+ */
+int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_plan *plan,
+	     struct poke_quiesce *quiesce, struct poke_log *log, uint64_t timeout_us,
+	     struct poke_stats *ret_stats, struct err *e);
+
+/* Reads a site's present bytes (len of them). */
+int poke_site_read(struct backend *b, const struct poke_site *site, uint8_t *ret, struct err *e);
+
+/* What a site holds now. */
+enum poke_holds { POKE_HOLDS_OLD, POKE_HOLDS_NEW, POKE_HOLDS_MIX, POKE_HOLDS_FOREIGN };
+/* MIX: every byte is either the old or the new one at its place. FOREIGN: some byte is neither. */
+int poke_site_holds(struct backend *b, const struct poke_site *site, enum poke_holds *ret,
+		    uint8_t *ret_bytes /* POKE_SITE_LEN_MAX or NULL */, struct err *e);
+
+/*
+ * Recovery: the same transaction after a crash, VM paused by the caller. Brings every
+ * site to all-old (to_new false) or all-new, from any mixture of the two.
+ * -EUCLEAN (ERR_ATTENTION) when a site holds foreign bytes: nothing is written then.
+ */
+int poke_settle(struct backend *b, const struct poke_plan *plan, bool to_new, struct err *e);
+
+/*
+ * Kill points (vmm/fault.h), NULL-terminated. The first list is passed by every
+ * transaction that succeeds, in this order; the second only by some: a site on two
+ * pages, a retry, an undo, a recovery.
+ */
+extern const char *const poke_fault_points[];
+extern const char *const poke_fault_points_rare[];
+
+const char *poke_mode_name(enum poke_mode mode);
+const char *poke_state_name(enum poke_state state);
+int poke_state_from_name(const char *name); /* -EINVAL */
+
+#endif
