@@ -15,8 +15,8 @@ VERSION := 0.1.0
 include protocol/sources.mk vmm/sources.mk cli/sources.mk
 
 CFLAGS ?= -O2 -g
-# err.c and many sentences cut over-long text on purpose.
-WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-format-truncation $(WERROR)
+# err.c and many sentences cut over-long text on purpose (gcc only warns of that; clang does not know the option).
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-unknown-warning-option -Wno-format-truncation $(WERROR)
 BASE_CFLAGS := -std=gnu17 $(WARN) -I. -D_GNU_SOURCE -DVMPOKE_VERSION='"$(VERSION)"' \
 	-DVMPOKE_LIBEXECDIR='"$(PREFIX)/lib/vmpoke"' \
 	$(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)

@@ -168,8 +168,8 @@ static int connect_checked(struct qemu_vm *vm, struct err *e)
 
 	probe = unix_connect(path, CONNECT_US);
 	if (probe < 0)
-		return err_set(e, ERR_INACTIVE, -probe, "", "cannot connect to the gdb stub at %s: %s", path,
-			       strerror(-probe));
+		return err_set(e, ERR_INACTIVE, -probe, "", "cannot connect to the gdb stub at %s: %s%s", path,
+			       strerror(-probe), probe == -EACCES ? "; it takes root or the user QEMU runs as" : "");
 	if (vm->gdb_user) {
 		int r = check_same_process(vm, probe, e);
 		if (r < 0)

@@ -92,7 +92,6 @@ static int cold_check(const struct kind_context *ctx, uint64_t at, const struct 
 static int cold_parts_check(const struct kind_context *ctx, const struct function *fn, const struct range *range,
 			    struct err *e)
 {
-	_cleanup_free_ struct guest_symbol *symbol = calloc(1, sizeof(*symbol));
 	struct guest_symbol_cursor cursor = { 0 };
 	char name[GUEST_SYMBOL_MAX + 8];
 	uint64_t addr;
@@ -105,6 +104,7 @@ static int cold_parts_check(const struct kind_context *ctx, const struct functio
 		return 0;
 	if (r >= 0)
 		return cold_check(ctx, addr, range, e);
+	_cleanup_free_ struct guest_symbol *symbol = calloc(1, sizeof(*symbol));
 	if (!symbol)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	for (r = 0; r >= 0 && seen < COLD_PARTS_MAX && guest_symbol_next(ctx->guest, &cursor, symbol) > 0;) {

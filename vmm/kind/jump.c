@@ -15,12 +15,12 @@
 static int jump_target(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
 		       uint64_t *ret, struct err *e)
 {
-	_cleanup_free_ struct guest_symbol *symbol = calloc(1, sizeof(*symbol));
 	uint64_t size;
 	int r = kind_resolve(ctx, &site->to, "to", ret, e);
 
 	if (r < 0)
 		return r;
+	_cleanup_free_ struct guest_symbol *symbol = calloc(1, sizeof(*symbol));
 	if (!symbol)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	if (guest_symbol_at(ctx->guest, *ret, symbol, &size) < 0 || symbol->addr != *ret)

@@ -88,7 +88,7 @@ static int table_find(const struct kind_context *ctx, const struct table *t, uin
 int tables_check_targets(const struct kind_context *ctx, uint64_t start, size_t len, uint64_t allowed, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
-		uint64_t hit;
+		uint64_t hit = 0;
 		int r = table_find(ctx, &targets[i], start, len, allowed, &hit, e);
 
 		if (r < 0)
@@ -105,7 +105,7 @@ int tables_check_targets(const struct kind_context *ctx, uint64_t start, size_t 
 int tables_check_owned(const struct kind_context *ctx, uint64_t start, size_t len, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++) {
-		uint64_t hit;
+		uint64_t hit = 0;
 		int r = table_find(ctx, &owned[i], start, len, 0, &hit, e);
 
 		if (r < 0)

@@ -18,15 +18,9 @@ static const char *const mode_names[] = {
 };
 
 static const char *const state_names[POKE_STATE_COUNT] = {
-	[POKE_PLANNED] = "planned",
-	[POKE_PAUSED] = "paused",
-	[POKE_TRAPPED] = "trapped",
-	[POKE_TAILED] = "tailed",
-	[POKE_HEADED] = "headed",
-	[POKE_WRITTEN] = "written",
-	[POKE_VERIFIED] = "verified",
-	[POKE_DONE] = "done",
-	[POKE_UNDONE] = "undone",
+	[POKE_PLANNED] = "planned",   [POKE_PAUSED] = "paused", [POKE_TRAPPED] = "trapped",
+	[POKE_TAILED] = "tailed",     [POKE_HEADED] = "headed", [POKE_WRITTEN] = "written",
+	[POKE_VERIFIED] = "verified", [POKE_DONE] = "done",	[POKE_UNDONE] = "undone",
 };
 
 const char *const poke_fault_points[] = {
@@ -47,13 +41,7 @@ const char *const poke_fault_points[] = {
 };
 
 const char *const poke_fault_points_rare[] = {
-	"poke-page-written",
-	"poke-retry",
-	"poke-undo",
-	"poke-site-undone",
-	"poke-undone",
-	"poke-site-settled",
-	NULL,
+	"poke-page-written", "poke-retry", "poke-undo", "poke-site-undone", "poke-undone", "poke-site-settled", NULL,
 };
 
 /* clang-format on */

@@ -189,13 +189,9 @@ static int by_address(const void *a, const void *b)
 	return x->line < y->line ? -1 : x->line > y->line;
 }
 
-/* *ret: pointers to the wants in order of address, each of them checked. */
-static int wants_sort(const struct plan_want *wants, size_t n, const struct plan_want ***ret, struct err *e)
+/* sorted: room for n pointers; filled in order of address, each want checked. */
+static int wants_sort(const struct plan_want *wants, size_t n, const struct plan_want **sorted, struct err *e)
 {
-	_cleanup_free_ const struct plan_want **sorted = calloc(n ? n : 1, sizeof(const struct plan_want *));
-
-	if (!sorted)
-		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		int r = want_check(&wants[i], e);
 		if (r < 0)
@@ -212,7 +208,6 @@ static int wants_sort(const struct plan_want *wants, size_t n, const struct plan
 			 sorted[i - 1]->label, sorted[i - 1]->line);
 		return want_refuse(sorted[i], EEXIST, "overlap", 0, sentence, e);
 	}
-	*ret = TAKE_PTR(sorted);
 	return 0;
 }
 
@@ -225,14 +220,15 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 	if (n_wants > POKE_SITES_MAX)
 		return err_set(e, ERR_REFUSED, E2BIG, "sites", "%zu sites; at most %d fit one patch", n_wants,
 			       POKE_SITES_MAX);
-	int r = wants_sort(wants, n_wants, &sorted, e);
-	if (r < 0)
-		return r;
+	sorted = calloc(n_wants ? n_wants : 1, sizeof(const struct plan_want *));
 	p = calloc(1, sizeof(*p));
 	if (p)
 		p->sites = calloc(n_wants ? n_wants : 1, sizeof(*p->sites));
-	if (!p || !p->sites)
+	if (!sorted || !p || !p->sites)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	int r = wants_sort(wants, n_wants, sorted, e);
+	if (r < 0)
+		return r;
 	plan_choose_mode(p, caps);
 	for (size_t i = 0; i < n_wants; i++) {
 		struct poke_site *site = &p->sites[p->n_sites];
