@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The QMP client; see client.h. One queue keeps replies and events in the order
- * in which they came. Must never wait without a deadline, and must never trust
+ * The QMP client; see client.h. Must never wait without a deadline, and must never trust
  * the peer: a reply nobody asked for is dropped, anything that is not QMP ends
  * the connection.
  */
@@ -13,17 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "protocol/client_queue.h"
 #include "protocol/qmp.h"
 
 #define READ_CHUNK 16384
 #define OUT_MAX (2u * QMP_MESSAGE_MAX)
-#define QUEUE_MAX (QMP_EVENTS_MAX + QMP_CALLS_MAX + 1)
-
-struct message {
-	json_t *json;
-	uint64_t serial; /* of the call it answers; 0: an event */
-	size_t size;	 /* bytes on the wire */
-};
 
 struct qmp_client {
 	int fd;
@@ -35,9 +28,7 @@ struct qmp_client {
 	uint64_t last_serial;
 	uint64_t calls[QMP_CALLS_MAX]; /* serials without a reply yet, oldest first */
 	size_t n_calls;
-	struct message queue[QUEUE_MAX];
-	size_t n_queue, n_events, event_bytes;
-	uint64_t dropped;
+	struct client_queue queue;
 	char *out; /* sent, but not yet taken by the socket */
 	size_t out_len;
 };
@@ -55,47 +46,6 @@ static int client_fail(struct qmp_client *c, struct err *e, int error, const cha
 	return err_set(e, c->kind_down, error, NULL, "%s", text);
 }
 
-/* --- the queue --- */
-
-static json_t *queue_take(struct qmp_client *c, size_t i, uint64_t *ret_serial)
-{
-	struct message m = c->queue[i];
-
-	c->n_queue--;
-	memmove(&c->queue[i], &c->queue[i + 1], (c->n_queue - i) * sizeof(m));
-	if (m.serial == 0) {
-		c->n_events--;
-		c->event_bytes -= m.size;
-	}
-	if (ret_serial)
-		*ret_serial = m.serial;
-	return m.json;
-}
-
-/* Index of the oldest message of a call (0: of the oldest event), or n_queue. */
-static size_t queue_find(const struct qmp_client *c, uint64_t serial)
-{
-	size_t i = 0;
-
-	while (i < c->n_queue && c->queue[i].serial != serial)
-		i++;
-	return i;
-}
-
-static void queue_put(struct qmp_client *c, json_t *json, uint64_t serial, size_t size)
-{
-	while (serial == 0 && c->n_events > 0 &&
-	       (c->n_events == QMP_EVENTS_MAX || c->event_bytes + size > QMP_EVENT_BYTES_MAX)) {
-		json_decref(queue_take(c, queue_find(c, 0), NULL));
-		c->dropped++;
-	}
-	c->queue[c->n_queue++] = (struct message){ .json = json, .serial = serial, .size = size };
-	if (serial == 0) {
-		c->n_events++;
-		c->event_bytes += size;
-	}
-}
-
 /* --- calls that wait for a reply --- */
 
 static bool calls_remove(struct qmp_client *c, uint64_t serial)
@@ -108,11 +58,6 @@ static bool calls_remove(struct qmp_client *c, uint64_t serial)
 		return true;
 	}
 	return false;
-}
-
-static size_t replies_queued(const struct qmp_client *c)
-{
-	return c->n_queue - c->n_events;
 }
 
 /* The call a reply belongs to, or 0. An error without id (the peer could not parse us) is the oldest call's. */
@@ -143,13 +88,13 @@ static int take_message(struct qmp_client *c, json_t *msg, size_t size, struct e
 	if (c->want_greeting)
 		return take_greeting(c, msg, e);
 	if (json_is_string(json_object_get(msg, "event"))) {
-		queue_put(c, msg, 0, size);
+		client_queue_put(&c->queue, msg, 0, size);
 		return 0;
 	}
 	bool reply = json_object_get(msg, "return") || json_is_object(json_object_get(msg, "error"));
 	uint64_t serial = reply_serial(c, msg);
 	if (reply && serial && calls_remove(c, serial))
-		queue_put(c, msg, serial, size);
+		client_queue_put(&c->queue, msg, serial, size);
 	else
 		json_decref(msg);
 	return 0;
@@ -214,7 +159,7 @@ static int client_flush(struct qmp_client *c, struct err *e)
 	return 0;
 }
 
-static int client_queue_out(struct qmp_client *c, const char *line, struct err *e)
+static int output_put(struct qmp_client *c, const char *line, struct err *e)
 {
 	size_t len = strlen(line);
 
@@ -273,13 +218,13 @@ int qmp_client_send(struct qmp_client *c, const char *command, json_t *args, uin
 
 	if (r < 0)
 		return r;
-	if (c->n_calls + replies_queued(c) >= QMP_CALLS_MAX)
+	if (c->n_calls + c->queue.n - c->queue.n_events >= QMP_CALLS_MAX)
 		return err_set(e, ERR_FAILED, EBUSY, NULL, "too many calls wait for their reply");
 	snprintf(id, sizeof(id), "%llu", (unsigned long long)(c->last_serial + 1));
 	_cleanup_free_ char *line = qmp_format_command(command, args, id);
 	if (!line)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	r = client_queue_out(c, line, e);
+	r = output_put(c, line, e);
 	if (r < 0)
 		return r;
 	c->calls[c->n_calls++] = ++c->last_serial;
@@ -311,14 +256,14 @@ int qmp_client_call(struct qmp_client *c, const char *command, json_t *args, uin
 	int r = qmp_client_send(c, command, args, &serial, e);
 
 	while (r == 0) {
-		size_t i = queue_find(c, serial);
-		if (i < c->n_queue)
-			return reply_unwrap(queue_take(c, i, NULL), ret, e);
+		size_t i = client_queue_find(&c->queue, serial);
+		if (i < c->queue.n)
+			return reply_unwrap(client_queue_take(&c->queue, i, NULL), ret, e);
 		r = client_step(c, deadline, e);
 	}
 	/* A reply that came before the connection ended still counts. */
-	if (r == -ECONNRESET && serial && queue_find(c, serial) < c->n_queue)
-		return reply_unwrap(queue_take(c, queue_find(c, serial), NULL), ret, e);
+	if (r == -ECONNRESET && serial && client_queue_find(&c->queue, serial) < c->queue.n)
+		return reply_unwrap(client_queue_take(&c->queue, client_queue_find(&c->queue, serial), NULL), ret, e);
 	if (r == -ETIMEDOUT)
 		return client_fail(c, e, ETIMEDOUT, "no reply to %s within %llu ms", command,
 				   (unsigned long long)(timeout_us / 1000));
@@ -330,12 +275,12 @@ int qmp_client_process(struct qmp_client *c, json_t **ret, uint64_t *ret_serial,
 	int r = 0;
 
 	/* Reading more while messages wait could only push events out of the queue. */
-	if (c->n_queue == 0 && c->alive)
+	if (c->queue.n == 0 && c->alive)
 		r = client_read(c, e);
 	if (c->alive && r >= 0)
 		r = client_flush(c, e);
-	if (c->n_queue > 0) {
-		*ret = queue_take(c, 0, ret_serial);
+	if (c->queue.n > 0) {
+		*ret = client_queue_take(&c->queue, 0, ret_serial);
 		return 1;
 	}
 	if (!c->alive)
@@ -349,9 +294,9 @@ int qmp_client_event(struct qmp_client *c, uint64_t timeout_us, json_t **ret, st
 	int r = 0;
 
 	for (;;) {
-		size_t i = queue_find(c, 0);
-		if (i < c->n_queue) {
-			*ret = queue_take(c, i, NULL);
+		size_t i = client_queue_find(&c->queue, 0);
+		if (i < c->queue.n) {
+			*ret = client_queue_take(&c->queue, i, NULL);
 			return 1;
 		}
 		if (r < 0)
@@ -417,8 +362,8 @@ void qmp_client_free(struct qmp_client *c)
 {
 	if (!c)
 		return;
-	while (c->n_queue)
-		json_decref(queue_take(c, c->n_queue - 1, NULL));
+	while (c->queue.n)
+		json_decref(client_queue_take(&c->queue, c->queue.n - 1, NULL));
 	json_decref(c->greeting);
 	qmp_lexer_free(c->lexer);
 	free(c->out);
@@ -443,7 +388,7 @@ short qmp_client_poll_events(const struct qmp_client *c)
 
 uint64_t qmp_client_dropped(const struct qmp_client *c)
 {
-	return c->dropped;
+	return c->queue.dropped;
 }
 
 bool qmp_client_alive(const struct qmp_client *c)

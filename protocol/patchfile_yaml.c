@@ -176,7 +176,7 @@ static int key_unknown(struct yaml_reader *r, const char *key, const char *const
 	char word[WORD_MAX + 1];
 	size_t best = 3, i;
 
-	for (i = 0; key[i] && i < WORD_MAX; i++)
+	for (i = 0; i < WORD_MAX && key[i]; i++)
 		word[i] = key[i] >= 0x20 && key[i] < 0x7f ? key[i] : '?';
 	word[i] = '\0';
 	for (; *names; names++) {

@@ -19,7 +19,7 @@ static json_t *text_to_json(const char *text)
 
 	if (j)
 		return j;
-	for (i = 0; text[i] && i < sizeof(clean) - 1; i++)
+	for (i = 0; i < sizeof(clean) - 1 && text[i]; i++)
 		clean[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
 	clean[i] = '\0';
 	return json_string(clean);
