@@ -65,7 +65,8 @@ install: all
 	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
 	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service)
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' systemd/vmpoked.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vmpoked.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)
 
 clean:

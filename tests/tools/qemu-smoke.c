@@ -340,7 +340,7 @@ static void test_traps(enum backend_trap kind, bool *ret_again)
 {
 	struct backend_stop stop = { 0 };
 	struct vcpu_regs regs;
-	uint64_t handler, us[20];
+	uint64_t handler, us[20] = { 0 };
 	bool was_running;
 
 	CHECK(pause_vm(&was_running));

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* x86-64: what we encode decodes to what was meant; decoding never reads past its bytes. */
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include <cmocka.h>
 
 #include "protocol/util.h"
 #include "vmm/arch/arch.h"

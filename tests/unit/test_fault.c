@@ -3,7 +3,6 @@
  * A process killed at every kill point of a transaction leaves guest bytes and a
  * last recorded state from which the rules of recovery reach all-old or all-new.
  */
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "tests/fake/fake_poke.h"
 #include "vmm/fault.h"

@@ -4,12 +4,13 @@
  * vmm/guest (two pages of text that are not neighbours in physical memory, a
  * symbol table, the guest's own tables), so that every byte is under control.
  */
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "vmm/kind/kind.h"
 
@@ -216,7 +217,7 @@ static struct plan_want expands(const struct patchfile_site *s, uint64_t gva, si
 		fail_msg("refused: %s", e.text);
 	assert_true(w.gva == gva);
 	assert_int_equal(w.len, len);
-	assert_int_equal(hex_decode(new_hex, bytes, sizeof(bytes)), len);
+	assert_true(hex_decode(new_hex, bytes, sizeof(bytes)) == (ssize_t)len);
 	assert_memory_equal(w.new_bytes, bytes, len);
 	assert_true(w.new_is_code);
 	assert_true(w.present_len >= w.len && memcmp(w.present, g.text + (gva - TEXT), w.present_len) == 0);

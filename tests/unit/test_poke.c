@@ -5,12 +5,13 @@
  * ends as it was found, nothing is written to a running VM, and every state is
  * recorded in time.
  */
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "tests/fake/fake_poke.h"
 

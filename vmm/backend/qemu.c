@@ -160,6 +160,7 @@ static int qemu_info(struct backend *b, struct backend_info *ret, struct err *e)
 	info.caps = capabilities(vm);
 	info.vcpus = vm->n_cpus;
 	info.state = now.state;
+	info.read_pause_us = vm->read_pause_us;
 	info.pid = vm->pid;
 	info.pid_start = vm->pid_start;
 	memcpy(info.accel, vm->accel, sizeof(info.accel));

@@ -39,6 +39,7 @@ struct qemu_vm {
 	int pidfd;
 	bool live_read;
 	char live_read_why[128];
+	uint64_t read_pause_us; /* longest stop for a read */
 
 	struct qemu_range ranges[QEMU_RANGES_MAX];
 	size_t n_ranges;

@@ -177,12 +177,15 @@ static int read_stub(struct gdbstub *s, uint64_t gpa, uint8_t *buf, size_t len, 
 static int read_chunk(struct qemu_vm *vm, bool running, uint64_t gpa, uint8_t *buf, size_t len, struct err *e)
 {
 	vm->resume_seen = vm->stop_after_resume = false;
+	uint64_t stopped = now_us();
 	int r = qemu_stub_attach(vm, e);
 	bool attached = r >= 0;
 
 	if (attached)
 		r = read_stub(vm->stub, gpa, buf, len, e);
 	bool detached = attached && qemu_stub_detach(vm, running, NULL) >= 0;
+	if (running && now_us() - stopped > vm->read_pause_us)
+		vm->read_pause_us = now_us() - stopped;
 	if (!detached && !vm->gdb_user)
 		qemu_stub_close(vm);
 	int settled = qemu_settle(vm, running, detached, r < 0 ? NULL : e);

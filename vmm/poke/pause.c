@@ -40,6 +40,9 @@ int poke_tx_pause(struct poke_tx *t, struct err *e)
 	if (r < 0)
 		return r;
 	t->paused = true;
+	/* A backend does what can be done before the stop inside pause(): it knows best when the stop began. */
+	if (b->stop_asked_us > t->pause_began)
+		t->pause_began = b->stop_asked_us;
 	if (t->was_running)
 		t->stats.forced_exits += (unsigned)t->n_vcpus;
 	fault_point("poke-paused");
@@ -49,7 +52,8 @@ int poke_tx_pause(struct poke_tx *t, struct err *e)
 /* A VM that was found paused felt no pause of ours. */
 static void count_pause(struct poke_tx *t)
 {
-	uint64_t took = now_us() - t->pause_began;
+	uint64_t resumed = t->backend->resumed_us > t->pause_began ? t->backend->resumed_us : now_us();
+	uint64_t took = resumed - t->pause_began;
 
 	if (t->was_running && took > t->stats.longest_pause_us)
 		t->stats.longest_pause_us = took;
