@@ -1,0 +1,62 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs on a host with a /dev/kvm (see kvm.sh): boots a stock guest under QEMU/KVM,
+# patches it three times under load and takes every patch out again. For busybox
+# sh; everything it needs is in $RIG_FILES.
+dir=$(mktemp -d)
+sock=$dir/run/control.sock
+mkdir "$dir/run" "$dir/state"
+failed=0
+
+check() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@" >"$dir/last" 2>&1; then
+		echo "ok $name"
+	else
+		echo "not ok $name: $(tail -n 1 "$dir/last")"
+		failed=1
+	fi
+}
+
+vp() { vmpoke -c "$sock" "$@"; }
+within() { # SECONDS COMMAND...
+	n=$(($1 * 5))
+	shift
+	until "$@"; do
+		n=$((n - 1))
+		[ $n -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+booted() { grep -q '^pgrp' "$dir/console"; }
+# The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
+last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }
+shows() { within 20 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
+unchanged_pause_state() { ! vp --json info a | grep -q '"state": "paused"'; }
+
+[ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
+qemu -L "$RIG_FILES" -accel kvm -cpu host -smp 2 -m 256 -nodefaults -display none -vga none -nic none \
+	-serial "file:$dir/console" -monitor none -qmp "unix:$dir/qmp,server=on,wait=off" -no-reboot \
+	-kernel "$RIG_FILES/guest-kernel" -initrd "$RIG_FILES/guest-initramfs" \
+	-append "console=ttyS0 quiet panic=-1 vmtest=load" >"$dir/qemu.log" 2>&1 &
+qemu_pid=$!
+vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>"$dir/daemon.log" &
+daemon_pid=$!
+check "a stock guest boots under QEMU/KVM" within 60 booted
+own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
+check "added" within 10 vp add a --qmp "$dir/qmp"
+check "probe says kvm" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
+for round in 1 2 3; do
+	check "apply $round" vp apply a "$RIG_FILES/demo.yaml"
+	check "the running guest shows it $round" shows 4242
+	check "verify $round" vp verify a
+	check "revert $round" vp revert a getpgrp-is-4242
+	check "the running guest is back $round" shows "$own"
+done
+check "the VM runs as it was found" unchanged_pause_state
+check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
+vp --json history a
+kill $daemon_pid $qemu_pid
+wait
+exit $failed

@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Lane N: a host with kvm-amd, its SVM emulated by TCG, its CPUs truly in
+# parallel. Proves the KVM interface and its races: kicks, remaps, single-step,
+# NMI, #MC. Cannot prove int3 traps: QEMU does not honour the #BP intercept for
+# the instruction. Hardware breakpoints fire from QEMU 10 on only (7.2 does not
+# load DR7 at VMRUN): probe, never assume.
+
+lane_run() {
+	local kernel
+	need busybox busybox-static
+	need cpio cpio
+	kernel=$(host_kernel) || exit
+	find_qemu
+	[ "${qemu[0]}" != qemu-system-x86_64 ] || echo "rig: lane n: without QEMU 10 no hardware breakpoint fires" >&2
+	: "${cpus:=2}" "${memory:=1024}"
+	files=("$@")
+	pack "$kernel" "irqbypass kvm kvm-amd" gzip -1 >"$work/initrd" || exit 125
+	start "${qemu[@]}" -accel tcg,thread=multi -cpu max -smp "$cpus" -m "$memory" -nodefaults -display none \
+		-vga none -no-reboot -serial "file:$work/console" -serial "file:$work/output" \
+		-kernel "$kernel"/boot/vmlinuz-* -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1"
+	follow
+}

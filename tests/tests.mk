@@ -1,0 +1,104 @@
+# Tests: see tests/README.md.
+unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/san/unit/%,$(wildcard tests/unit/test_*.c))
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# A unit test is one file linked against everything but the mains, with sanitizers.
+test_fake_src := $(filter-out tests/fake/fake-worker.c,$(wildcard tests/fake/*.c))
+$(BUILD)/san/unit/%: $(BUILD)/san/obj/tests/unit/%.o $(test_fake_src:%.c=$(BUILD)/san/obj/%.o) \
+		$(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libprotocol.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
+$(BUILD)/san/libdaemon.a: $(patsubst %.c,$(BUILD)/san/obj/%.o,$(filter-out vmm/vmpoked.c vmm/fault.c,$(daemon_src)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# A worker that misbehaves on purpose, for tests of the daemon.
+$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker: $(BUILD)/%/fake-worker: $(BUILD)/%/obj/tests/fake/fake-worker.o \
+		$(BUILD)/%/libprotocol.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $(if $(filter san,$*),$(SAN)) -o $@ $^ $(LIBS_PROTOCOL)
+
+# libFuzzer wants clang and instrumented objects of its own.
+FUZZ := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1 -g
+$(BUILD)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CLANG,$@)
+	$(Q)$(CLANG) $(BASE_CFLAGS) -Wno-gnu-folding-constant -Wno-unknown-warning-option $(FUZZ) -MMD -MP -c -o $@ $<
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
+		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(filter-out vmm/worker.c,$(vm_src)))
+	$(call say,LD,$@)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
+
+# The test guest: static programs and busybox in an initramfs.
+guest_programs := $(patsubst tests/guest/%.c,$(BUILD)/tests/guest/%,$(wildcard tests/guest/*.c))
+$(BUILD)/tests/guest/%: tests/guest/%.c
+	@mkdir -p $(@D)
+	$(call say,GUEST,$@)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -static -s -pthread -o $@ $<
+$(BUILD)/tests/initramfs.gz: tests/guest/init tests/guest/mkinitramfs $(guest_programs)
+	$(call say,CPIO,$@)
+	$(Q)tests/guest/mkinitramfs $@ $(guest_programs)
+
+unit: $(unit_tests)
+fuzz-build: $(fuzz_targets)
+guest: $(BUILD)/tests/initramfs.gz
+test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
+san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
+fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
+have_clang := $(shell command -v $(CLANG) 2>/dev/null)
+check-build: all unit guest test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+
+# Packages may be missing when make starts, and with them the flags pkg-config
+# gave above: the real work is done by a second make, on every CPU.
+AGAIN = +$(Q)$(MAKE) --no-print-directory $(if $(filter -j% j%,$(MAKEFLAGS)),,-j$(shell nproc))
+demo:
+	$(Q)tests/install-deps build run
+	$(AGAIN) all guest
+	$(Q)tests/demo
+check:
+	$(Q)tests/install-deps build run check
+	$(AGAIN) check-build
+	$(Q)tests/run
+bench:
+	$(Q)tests/install-deps build run check bench
+	$(AGAIN) all guest
+	$(Q)tests/bench/run
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	$(Q)tests/install-deps build check
+	$(AGAIN) fuzz-build
+	$(Q)for f in $(fuzz_targets); do c=$(BUILD)/fuzz/corpus/$${f##*/fuzz_}; mkdir -p $$c; echo "$$f"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$$c- \
+			$$c tests/fuzz/corpus/$${f##*/fuzz_} >$$c.log 2>&1 || { tail -n 30 $$c.log; exit 1; }; \
+		grep -E 'number_of_executed_units|average_exec' $$c.log; done
+
+# One clang-tidy per file, so that they run side by side; cppcheck sees all at once.
+# cppcheck knows neither scope cleanup nor that "r == 0" follows from another test:
+# what it says of leaks and uninitialised variables is left to clang's analyzer and ASan.
+CPPCHECK_BLIND := --suppress=memleak --suppress=resourceLeak --suppress=uninitvar \
+	--suppress=unknownEvaluationOrder --include=tests/analyze/cppcheck.h
+analyze_src := $(wildcard protocol/*.c cli/*.c vmm/*.c vmm/*/*.c)
+analyze:
+	$(Q)tests/install-deps build analyze
+	$(AGAIN) analyze-tidy analyze-cppcheck
+analyze-tidy: $(addprefix analyze-tidy-,$(analyze_src))
+$(addprefix analyze-tidy-,$(analyze_src)): analyze-tidy-%:
+	$(call say,TIDY,$*)
+	$(Q)clang-tidy --quiet $* -- $(BASE_CFLAGS) -Wno-unknown-warning-option -DVMPOKE_FAULT_POINTS \
+		$(if $(filter protocol/err.c,$*),,-include tests/analyze/clang.h) 2>&1 | \
+		awk '/warnings? generated|^Suppressed|^Use -header-filter/ { next } { print; bad = 1 } END { exit bad }'
+analyze-cppcheck:
+	$(call say,CPPCHECK,all)
+	$(Q)cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem $(CPPCHECK_BLIND) -I. -D_GNU_SOURCE -DVMPOKE_FAULT_POINTS $(analyze_src)
+tidy:
+	$(Q)tests/install-deps analyze
+	clang-format -i $(analyze_src) $(wildcard protocol/*.h cli/*.h vmm/*.h vmm/*/*.h tests/*/*.c tests/*/*.h)
+deps-list:
+	@cat tests/packages
+
+.PHONY: unit fuzz-build guest test-binaries san-binaries fake-workers check-build demo check bench fuzz \
+	analyze analyze-tidy analyze-cppcheck tidy deps-list
+.SECONDARY:
