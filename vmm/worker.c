@@ -78,17 +78,6 @@ static int parse_options(int argc, char **argv, struct session *s)
 	return fd;
 }
 
-static void say_ready(struct session *s)
-{
-	json_t *data = json_pack("{s:s, s:s, s:i}", "vm", s->target.vm, "state", session_state(s), "recovered",
-				 s->recovered);
-
-	if (!s->backend)
-		json_object_set_new(data, "reason", json_string(s->reason));
-	s->told_state = session_state(s);
-	control_event(s->control, "WORKER_READY", data);
-}
-
 /* Waits for a request, an event of the VM, or the moment to try to reach it again. */
 static void wait_for_work(struct session *s)
 {
@@ -147,7 +136,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	session_attach(&s, &e);
-	say_ready(&s);
+	session_tell_ready(&s);
 	serve(&s);
 	session_clear(&s);
 	journal_close(s.journal);

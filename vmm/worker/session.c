@@ -39,9 +39,28 @@ void session_tell_state(struct session *s)
 
 void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed)
 {
-	control_event(s->control, "PATCH_STATUS_CHANGE",
-		      json_pack("{s:s, s:s, s:s, s:b}", "vm", s->target.vm, "patch", patch, "state", state,
-				"changed", changed));
+	json_t *data = json_pack("{s:s, s:s, s:s, s:b}", "vm", s->target.vm, "patch", patch, "state", state,
+				 "changed", changed);
+
+	if (s->told_state)
+		control_event(s->control, "PATCH_STATUS_CHANGE", data);
+	else
+		json_array_append_new(s->early, data);
+}
+
+void session_tell_ready(struct session *s)
+{
+	json_t *data = json_pack("{s:s, s:s, s:i}", "vm", s->target.vm, "state", session_state(s), "recovered",
+				 s->recovered);
+	size_t i;
+
+	if (!s->backend)
+		json_object_set_new(data, "reason", json_string(s->reason));
+	s->told_state = session_state(s);
+	control_event(s->control, "WORKER_READY", data);
+	json_array_foreach(s->early, i, data)
+		control_event(s->control, "PATCH_STATUS_CHANGE", json_incref(data));
+	json_array_clear(s->early);
 }
 
 static int memory_read(struct guest_memory *m, uint64_t gpa, void *buf, size_t len, struct err *e)
@@ -57,6 +76,7 @@ void session_init(struct session *s)
 {
 	s->memory = (struct session_memory){ .ops.read = memory_read, .session = s };
 	snprintf(s->reason, sizeof(s->reason), "not connected yet");
+	s->early = json_array();
 }
 
 static void detach(struct session *s, const char *reason)
@@ -74,6 +94,8 @@ void session_clear(struct session *s)
 	patch_list_clear(&s->patches);
 	transaction_free(s->open);
 	s->open = NULL;
+	json_decref(s->early);
+	s->early = NULL;
 }
 
 void session_lose_patches(struct session *s)

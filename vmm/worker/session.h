@@ -29,7 +29,8 @@ struct session {
 	struct backend *backend; /* NULL while the VM cannot be reached */
 	struct backend_info info;
 	char reason[256];	 /* why it cannot be reached */
-	const char *told_state;	 /* the state clients last heard of */
+	const char *told_state;	 /* the state clients last heard of; NULL before WORKER_READY */
+	json_t *early;		 /* PATCH_STATUS_CHANGE events of recovery: WORKER_READY comes first */
 
 	struct session_memory memory;
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
@@ -81,6 +82,9 @@ struct boot session_boot(const struct session *s);
 /* Reads of a backend that must stop the VM for them are announced in the journal, for a worker killed meanwhile. */
 int session_hold(struct session *s, struct err *e);
 void session_release(struct session *s);
+
+/* Sends WORKER_READY, and then what happened to patches before it. Call once. */
+void session_tell_ready(struct session *s);
 
 /* Sends PATCH_STATUS_CHANGE. */
 void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed);
