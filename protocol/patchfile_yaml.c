@@ -173,12 +173,11 @@ static size_t word_distance(const char *a, const char *b)
 static int key_unknown(struct yaml_reader *r, const char *key, const char *const *names, const char *where)
 {
 	const char *nearest = NULL;
-	char word[WORD_MAX + 1];
-	size_t best = 3, i;
+	char word[WORD_MAX + 1] = "";
+	size_t best = 3;
 
-	for (i = 0; i < WORD_MAX && key[i]; i++)
+	for (size_t i = 0; i < WORD_MAX && key[i]; i++)
 		word[i] = key[i] >= 0x20 && key[i] < 0x7f ? key[i] : '?';
-	word[i] = '\0';
 	for (; *names; names++) {
 		size_t d = word_distance(word, *names);
 		if (d < best) {

@@ -248,7 +248,7 @@ static int start_char(struct qmp_lexer *l, unsigned char c, struct qmp_frame *f)
 /* Strings are rewritten to strict JSON: 'a"b' becomes "a\"b", and \' becomes '. */
 static int string_char(struct qmp_lexer *l, unsigned char c, struct qmp_frame *f)
 {
-	char quote = l->state == LEX_DQ ? '"' : '\'';
+	unsigned char quote = l->state == LEX_DQ ? '"' : '\'';
 	int r = 0;
 
 	if (is_reset_byte(c)) {

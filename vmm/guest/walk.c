@@ -91,7 +91,7 @@ int walk_translate(struct walk *w, uint64_t gva, struct walk_page *ret, struct e
 
 	if (!canonical(w, gva))
 		return not_mapped(ret, gva, 4096, e);
-	for (unsigned level = w->levels;; level--) {
+	for (unsigned level = w->levels; level >= 1; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
 		uint64_t size = 1ull << shift;
 		const uint64_t *entries;
@@ -114,6 +114,7 @@ int walk_translate(struct walk *w, uint64_t gva, struct walk_page *ret, struct e
 			return 0;
 		}
 	}
+	return not_mapped(ret, gva, 4096, e);
 }
 
 int walk_read(struct walk *w, uint64_t gva, void *buf, size_t len, struct err *e)
