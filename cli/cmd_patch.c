@@ -85,12 +85,9 @@ static void sites_print(struct cli *c, json_t *sites)
 	json_t *site;
 	size_t i;
 
-	json_array_foreach(sites, i, site) {
-		if (output_int(site, "line") > 0)
-			fprintf(o->stream, "  line %s:", output_field(o, site, "line"));
+	json_array_foreach(sites, i, site)
 		fprintf(o->stream, "  %s (%s): %s -> %s\n", output_field(o, site, "symbol"), output_field(o, site, "address"),
 			output_bytes(o, site, "old"), output_bytes(o, site, "new"));
-	}
 }
 
 int cmd_check(struct cli *c)

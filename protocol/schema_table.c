@@ -124,7 +124,8 @@ const struct schema_command schema_command_table[] = {
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
-			 .doc = "objects {address, symbol, old, new, line}" } } },
+			 .doc = "objects {address, symbol, old, new}" },
+		       { "sites_omitted", SCHEMA_INT, true, .doc = "sites left out to keep the reply below 1 MiB" } } },
 	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT,
@@ -140,7 +141,7 @@ const struct schema_command schema_command_table[] = {
 		       { "release", SCHEMA_STR, true, .doc = "kernel release of the guest" },
 		       { "patches", SCHEMA_ARRAY,
 			 .doc = "objects {name, state: applied, lost or attention, description?, applied_at, "
-				"sites: [{address, symbol, old, new}]}" } } },
+				"sites: [{address, symbol, old, new}], sites_omitted?}" } } },
 	{ "patch-verify", "Compares the guest's text with the journal.", .read_only = true, .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_JOB_ID },

@@ -152,8 +152,8 @@ static void test_patch(void **state)
 		  "p1 can be applied to web1 (stopped)\n", "" },
 		{ "check", { "check", "web1", "p1" },
 		  { { "patch-check", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"applicable\", \"mode\": \"stopped\", \"why\": \"w\", "
-		      "\"sites_detail\": [{\"address\": \"0xffffffff81000010\", \"symbol\": \"f+0x4\", \"old\": \"0f1f00\", \"new\": \"909090\", \"line\": 4}]}" } }, 0,
-		  "p1 can be applied to web1 (stopped: w)\n  line 4:  f+0x4 (0xffffffff81000010): 0f 1f 00 -> 90 90 90\n", "" },
+		      "\"sites_detail\": [{\"address\": \"0xffffffff81000010\", \"symbol\": \"f+0x4\", \"old\": \"0f1f00\", \"new\": \"909090\"}]}" } }, 0,
+		  "p1 can be applied to web1 (stopped: w)\n  f+0x4 (0xffffffff81000010): 0f 1f 00 -> 90 90 90\n", "" },
 		{ "check of what is applied", { "check", "web1", "p1" },
 		  { { "patch-check", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"applied\", "
 		      "\"sites_detail\": [{\"address\": \"0x1\", \"symbol\": \"f\", \"old\": \"90\", \"new\": \"cc\"}]}" } }, 0,
