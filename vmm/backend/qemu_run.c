@@ -39,8 +39,15 @@ static int stop_now(struct qemu_vm *vm, struct err *e)
 	vm->base.stop_asked_us = now_us();
 	r = qemu_stub_attach(vm, e);
 	if (r < 0) {
+		struct err why = { 0 };
+
 		qemu_stub_close(vm); /* ends a connection that still waits to be accepted, too */
-		qemu_settle(vm, vm->found_running, false, NULL);
+		/* The connection may have stopped the VM and then failed: whoever called must not take it for running. */
+		if (qemu_settle(vm, vm->found_running, false, &why) < 0) {
+			if (e)
+				*e = why;
+			r = -ENOTCONN;
+		}
 	}
 	return r;
 }
