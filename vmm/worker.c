@@ -106,6 +106,7 @@ static void serve(struct session *s)
 			command_answer(s, &req);
 			qmp_request_clear(&req);
 		}
+		session_compact(s);
 		wait_for_work(s);
 	}
 }

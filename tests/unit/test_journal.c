@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -39,7 +41,7 @@ static void file_path(char *buf, size_t cap)
 struct counter {
 	struct journal_visitor visitor;
 	int records;
-	json_int_t last;
+	json_int_t last, sum;
 	int fail_at;
 };
 
@@ -49,6 +51,7 @@ static int count(struct journal_visitor *v, json_t *record)
 
 	c->records++;
 	c->last = json_integer_value(json_object_get(record, "n"));
+	c->sum += c->last;
 	return c->records == c->fail_at ? -EINVAL : 0;
 }
 
@@ -205,6 +208,54 @@ static void test_oversized(void **state)
 	journal_close(j);
 }
 
+/* Half a journal must not pass for a whole one. */
+static void test_unreadable(void **state)
+{
+	struct journal *j = opened();
+	struct counter c = { .visitor.record = count };
+	struct err e = { 0 };
+	char path[256], away[256];
+
+	(void)state;
+	append(j, 1);
+	snprintf(path, sizeof(path), "%s/journal/web1.jsonl", dir);
+	snprintf(away, sizeof(away), "%s.away", path);
+	assert_int_equal(rename(path, away), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_true(journal_replay(j, &c.visitor, &e) < 0);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(away, path), 0);
+	journal_close(j);
+}
+
+static void allow_bytes(rlim_t bytes)
+{
+	struct rlimit limit = { bytes, RLIM_INFINITY };
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A full disk: what happened meanwhile is written before anything that comes later. */
+static void test_owed(void **state)
+{
+	struct journal *j = opened();
+	struct err e = { 0 };
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	append(j, 1);
+	allow_bytes(journal_size(j) + 3);
+	assert_int_equal(journal_owe(j, json_pack("{s:i}", "n", 2), &e), -EFBIG);
+	assert_int_equal(journal_append(j, json_pack("{s:i}", "n", 3), true, &e), -EFBIG);
+	assert_int_equal(replayed(j).records, 1);
+	allow_bytes(RLIM_INFINITY);
+	append(j, 4);
+	assert_int_equal(replayed(j).records, 3);
+	assert_int_equal(replayed(j).last, 4);
+	assert_int_equal(replayed(j).sum, 1 + 2 + 4);
+	journal_close(j);
+}
+
 static void test_no_directory(void **state)
 {
 	struct journal *j = NULL;
@@ -226,6 +277,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rewrite, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_oversized, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_owed, setup, teardown),
 		cmocka_unit_test(test_no_directory),
 	};
 

@@ -26,6 +26,9 @@ struct world {
 	int peer;
 	struct fake_backend fake;
 	struct backend_ops ops;
+	int (*plain_info)(struct backend *b, struct backend_info *ret, struct err *e);
+	int (*plain_pause)(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e);
+	pid_t pid; /* of the VMM; 0: unknown */
 	struct session s;
 };
 
@@ -44,6 +47,14 @@ static int resume_orphan(struct backend *b, struct err *e)
 	(void)e;
 	container_of(b, struct fake_backend, base)->running = true;
 	return 0;
+}
+
+static int info_with_pid(struct backend *b, struct backend_info *ret, struct err *e)
+{
+	int r = w.plain_info(b, ret, e);
+
+	ret->pid = r < 0 ? 0 : w.pid;
+	return r;
 }
 
 static void no_close(struct backend *b)
@@ -103,6 +114,9 @@ static void begin(enum operation operation, enum poke_state state, bool ran, boo
 	fake_backend_init(&w.fake, 2, runs);
 	w.ops = *w.fake.base.ops;
 	w.ops.event = no_event;
+	w.plain_info = w.ops.info;
+	w.plain_pause = w.ops.pause;
+	w.ops.info = info_with_pid;
 	w.ops.resume_orphan = resume_orphan;
 	w.ops.close = no_close;
 	w.fake.base.ops = &w.ops;
@@ -233,11 +247,142 @@ static void test_other_process(void **state)
 	(void)state;
 	begin(OPERATION_APPLY, POKE_WRITTEN, true, true, FIRST_NEW);
 	w.s.open->boot.pid = 4711;
+	w.s.info.pid = w.pid = 4712;
 	assert_int_equal(recover_session(&w.s, &e), 0);
 	assert_memory_equal(site_at(0), new_bytes, 6);
 	assert_int_equal(w.fake.writes, 0);
 	assert_journal_ends("lost");
 	end();
+}
+
+/* That QEMU's process cannot be seen just now does not mean it is another one. */
+static void test_unknown_process(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	begin(OPERATION_APPLY, POKE_WRITTEN, true, false, FIRST_NEW);
+	w.s.open->boot.pid = 4711;
+	assert_int_equal(recover_session(&w.s, &e), 0);
+	assert_true(all(old_bytes));
+	assert_journal_ends("undone");
+	end();
+}
+
+static int gone(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e)
+{
+	(void)b;
+	(void)vcpu;
+	(void)ret;
+	return err_set(e, ERR_INACTIVE, ENOTCONN, "", "the monitor is gone");
+}
+
+/* A monitor that dies while foreign bytes are looked into proves no reboot. */
+static void test_foreign_and_gone(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	begin(OPERATION_APPLY, POKE_WRITTEN, true, false, FOREIGN);
+	assert_int_equal(patch_list_add(&w.s.patches, transaction(OPERATION_APPLY), PATCH_APPLIED), 0);
+	w.ops.regs_get = gone;
+	assert_int_equal(recover_session(&w.s, &e), -ENOTCONN);
+	assert_non_null(w.s.open);
+	assert_int_equal(patch_list_count(&w.s.patches, PATCH_APPLIED), 1);
+	end();
+}
+
+static int pause_and_die(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
+{
+	int r = w.plain_pause(b, hook, ret, e);
+
+	w.fake.paused = false; /* as QEMU is once nobody holds its stub: stopped, found so by the next */
+	return r < 0 ? r : err_set(e, ERR_INACTIVE, ENOTCONN, "", "died");
+}
+
+/* Recovery dies while the VM is stopped by it: the next one must not take that for the operator's doing. */
+static void test_recovery_dies(void **state)
+{
+	static const enum poke_state states[] = { POKE_DONE, POKE_UNDONE, POKE_WRITTEN };
+	struct err e = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		json_t *record;
+
+		begin(OPERATION_APPLY, states[i], true, states[i] != POKE_WRITTEN, ALL_OLD);
+		record = transaction_to_json(w.s.open);
+		assert_int_equal(journal_append(w.s.journal, record, false, &e), 0);
+		w.ops.pause = pause_and_die;
+		assert_int_equal(recover_session(&w.s, &e), -ENOTCONN);
+		assert_false(w.fake.running);
+		w.ops.pause = w.plain_pause;
+		transaction_free(TAKE_PTR(w.s.open));
+		assert_int_equal(session_load(&w.s, &e), 0); /* the next worker */
+		assert_int_equal(recover_session(&w.s, &e), 0);
+		assert_true(w.fake.running);
+		end();
+	}
+}
+
+static bool peer_says(const char *word)
+{
+	char buf[8192];
+	ssize_t n = recv(w.peer, buf, sizeof(buf) - 1, MSG_DONTWAIT | MSG_PEEK);
+
+	buf[n < 0 ? 0 : n] = '\0';
+	return strstr(buf, word);
+}
+
+/* The daemon ends a worker that says anything before WORKER_READY. */
+static void test_ready_comes_first(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	begin(OPERATION_REVERT, POKE_WRITTEN, true, false, ALL_OLD);
+	assert_int_equal(recover_session(&w.s, &e), 0);
+	assert_false(peer_says("PATCH_STATUS_CHANGE"));
+	session_tell_ready(&w.s);
+	assert_true(peer_says("\"WORKER_READY\""));
+	assert_true(peer_says("PATCH_STATUS_CHANGE"));
+	end();
+}
+
+/* The guest booted anew unseen, at the same place: its text says so. */
+static void test_gone_unseen(void **state)
+{
+	static const struct {
+		enum content content;
+		enum patch_status status;
+	} cases[] = {
+		{ ALL_OLD, PATCH_LOST },     { ALL_NEW, PATCH_APPLIED }, { FIRST_NEW, PATCH_APPLIED },
+		{ FOREIGN, PATCH_APPLIED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin(OPERATION_REVERT, POKE_PLANNED, true, true, cases[i].content);
+		session_lose_if_gone(&w.s, w.s.patches.first);
+		assert_int_equal(w.s.patches.first->status, cases[i].status);
+		end();
+	}
+}
+
+static void test_other_kernel(void **state)
+{
+	_cleanup_(transaction_free) struct transaction *t = transaction(OPERATION_APPLY);
+	struct guest_facts f = { .base = 0xffffffff9a200000, .build_id_hex = "abcd",
+				 .phys_base = (int64_t)(FAKE_GPA + 0x100 - 0x1000000) };
+
+	(void)state;
+	t->boot = (struct boot){ .base = f.base, .build_id = "abcd" };
+	assert_false(session_other_kernel(t, &f));
+	f.phys_base += 0x200000; /* the same virtual address, other memory */
+	assert_true(session_other_kernel(t, &f));
+	f.phys_base -= 0x200000;
+	f.base += 0x200000;
+	assert_true(session_other_kernel(t, &f));
 }
 
 /* Each backend call fails once: the transaction stays open or is closed rightly, and a second try closes it. */
@@ -283,7 +428,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_state), cmocka_unit_test(test_foreign_bytes),
 		cmocka_unit_test(test_other_process), cmocka_unit_test(test_failing_calls),
-		cmocka_unit_test(test_orphan_hold),
+		cmocka_unit_test(test_orphan_hold), cmocka_unit_test(test_unknown_process),
+		cmocka_unit_test(test_foreign_and_gone), cmocka_unit_test(test_recovery_dies),
+		cmocka_unit_test(test_ready_comes_first), cmocka_unit_test(test_gone_unseen),
+		cmocka_unit_test(test_other_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,19 +91,23 @@ static uint64_t timeout_us(json_t *args)
 /*
  * The engine lost its hold on the VM in the middle. Do at once what the next worker
  * would do: reach it again, look, finish or undo. Stays open while it cannot be reached.
+ * 0 when it turns out that all was done.
  */
-static int mend(struct session *s, struct transaction *t, int r, struct err *e)
+static int mend(struct session *s, const struct txlog *log, struct transaction *t, int r, struct err *e)
 {
+	bool apply = t->operation == OPERATION_APPLY;
 	struct err ignored = { 0 };
 	char name[sizeof(t->patch)];
 
 	snprintf(name, sizeof(name), "%s", t->patch);
 	s->open = t;
-	s->open_state = POKE_WRITTEN;
-	s->open_running = s->info.state == BACKEND_RUNNING;
+	s->open_state = log->state;
+	s->open_running = log->running;
 	if (session_attach(s, &ignored) < 0 || s->open)
 		return r;
 	struct patch_record *in = patch_list_find(&s->patches, name);
+	if (apply ? in && in->status == PATCH_APPLIED : !in)
+		return 0;
 	if (e->kind == ERR_ATTENTION && !(in && in->status == PATCH_ATTENTION))
 		e->kind = ERR_FAILED;
 	return r;
@@ -125,7 +129,7 @@ static int carry_out(struct session *s, struct transaction *t, json_t *args, enu
 	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
 	r = poke_run(s->backend, &arch_x86_64, t->plan, &scan.ops, &log.ops, timeout_us(args), stats, e);
 	if (r == -ENOTCONN || r == -EUCLEAN)
-		return mend(s, t, r, e);
+		return mend(s, &log, t, r, e);
 	int logged = txlog_end(s, t, r == 0 ? good : RESULT_UNDONE, stats, r < 0 ? e : NULL, &log_error);
 	if (r == 0 && logged < 0) {
 		err_set(e, ERR_ATTENTION, -logged, "journal", "the text is changed, but %s", log_error.text);
@@ -154,6 +158,8 @@ static int already_in(struct session *s, struct prepared *p, json_t **ret, struc
 {
 	struct patch_record *in = patch_list_find(&s->patches, p->file->name);
 
+	if (in)
+		session_lose_if_gone(s, in);
 	if (!in || in->status == PATCH_LOST)
 		return 0;
 	if (in->status == PATCH_ATTENTION)
@@ -209,23 +215,17 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 	if (r < 0)
 		return r;
 	if (p.plan->n_sites == 0) {
+		snprintf(p.plan->why, sizeof(p.plan->why), "the guest holds these bytes already, and not from vmpoke: "
+			 "there will be nothing to revert");
 		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
 		return 0;
 	}
 	return apply_plan(s, &p, args, ret, e);
 }
 
-static json_t *sites_json(const struct poke_plan *plan)
-{
-	json_t *a = json_array();
-
-	for (size_t i = 0; i < plan->n_sites; i++)
-		json_array_append_new(a, site_to_json(&plan->sites[i]));
-	return a;
-}
-
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
+	size_t budget = SITES_REPLY_BYTES;
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
 	int r = prepare_file(s, args, &p, e);
 
@@ -237,14 +237,16 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 		return r;
 	if (r > 0) {
 		struct patch_record *in = patch_list_find(&s->patches, p.file->name);
-		json_object_set_new(*ret, "sites_detail", sites_json(in->begin->plan));
+		sites_add_json(*ret, "sites_detail", in->begin->plan, &budget);
 		return 0;
 	}
 	r = prepare_plan(s, &p, e);
+	if (r == 0 && p.plan->needs_quiescence)
+		r = guest_stacks_prepare(s->guest, e);
 	if (r < 0)
 		return r;
 	*ret = result_json(s, p.file->name, p.plan->n_sites ? "applicable" : "applied", false, p.plan, NULL);
-	json_object_set_new(*ret, "sites_detail", sites_json(p.plan));
+	sites_add_json(*ret, "sites_detail", p.plan, &budget);
 	return 0;
 }
 
@@ -290,28 +292,15 @@ static int forget_lost(struct session *s, const char *name, json_t **ret, struct
 	return 0;
 }
 
-/* All its sites hold the original bytes again (somebody put them back): nothing is left to do but forget it. */
-static int holds_only(struct session *s, const struct poke_plan *plan, enum poke_holds wanted, struct err *e)
-{
-	for (size_t i = 0; i < plan->n_sites; i++) {
-		enum poke_holds holds;
-		int r = poke_site_holds(s->backend, &plan->sites[i], &holds, NULL, e);
-
-		if (r < 0)
-			return r;
-		if (holds != wanted)
-			return 0;
-	}
-	return 1;
-}
-
 static int revert_found(struct session *s, struct patch_record *in, const struct patchfile *file, json_t *args,
 			json_t **ret, struct err *e)
 {
 	int r = 0;
 
+	session_lose_if_gone(s, in);
+	/* Somebody put all the original bytes back: nothing is left to do but forget it. */
 	if (in->status == PATCH_ATTENTION)
-		r = holds_only(s, in->begin->plan, POKE_HOLDS_OLD, e);
+		r = session_holds_old(s, in, e);
 	if (r < 0)
 		return r;
 	if (r > 0 || in->status == PATCH_LOST)

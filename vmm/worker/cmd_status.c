@@ -7,15 +7,13 @@
 
 #define HISTORY_DEFAULT 100
 
-static json_t *patch_json(const struct patch_record *p)
+static json_t *patch_json(const struct patch_record *p, size_t *budget)
 {
-	json_t *sites = json_array();
 	const struct transaction *t = p->begin;
+	json_t *o = json_pack("{s:s, s:s, s:I}", "name", t->patch, "state", patch_status_name(p->status),
+			      "applied_at", t->time);
 
-	for (size_t i = 0; i < t->plan->n_sites; i++)
-		json_array_append_new(sites, site_to_json(&t->plan->sites[i]));
-	json_t *o = json_pack("{s:s, s:s, s:I, s:o}", "name", t->patch, "state", patch_status_name(p->status),
-			      "applied_at", t->time, "sites", sites);
+	sites_add_json(o, "sites", t->plan, budget);
 	if (t->description[0])
 		json_object_set_new(o, "description", json_string(t->description));
 	return o;
@@ -24,6 +22,7 @@ static json_t *patch_json(const struct patch_record *p)
 int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	json_t *patches = json_array();
+	size_t budget = SITES_REPLY_BYTES;
 	const char *release = s->guest ? guest_facts(s->guest)->release : "";
 
 	(void)args;
@@ -31,7 +30,7 @@ int command_query_patches(struct session *s, json_t *args, json_t **ret, struct 
 	/* Answered from the journal, so that it works while the VM is away. */
 	session_events(s);
 	for (const struct patch_record *p = s->patches.first; p; p = p->next) {
-		json_array_append_new(patches, patch_json(p));
+		json_array_append_new(patches, patch_json(p, &budget));
 		if (!release[0])
 			release = p->begin->boot.release;
 	}
@@ -103,36 +102,25 @@ struct history {
 	size_t limit;
 };
 
-static json_t *history_entry(json_t *begin, json_t *end)
-{
-	static const char *const copied[] = { "sites", "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
-					      "error" };
-	const char *result = json_string_value(json_object_get(end, "result"));
-	json_t *o = json_object();
-
-	json_object_set(o, "time", json_object_get(end, "time"));
-	json_object_set(o, "operation", json_object_get(begin, "operation"));
-	json_object_set(o, "patch", json_object_get(begin, "patch"));
-	json_object_set(o, "result", json_object_get(end, "result"));
-	json_object_set_new(o, "changed", json_boolean(result && strcmp(result, "undone") != 0));
-	for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
-		json_object_set(o, copied[i], json_object_get(end, copied[i]));
-	return o;
-}
-
 static int history_record(struct journal_visitor *v, json_t *record)
 {
 	struct history *h = container_of(v, struct history, visitor);
 	const char *type = json_string_value(json_object_get(record, "type"));
+	json_t *entry = NULL;
 
 	if (type && strcmp(type, "begin") == 0) {
 		json_decref(h->begin);
 		h->begin = json_incref(record);
 	} else if (type && strcmp(type, "end") == 0 && h->begin) {
-		json_array_append_new(h->entries, history_entry(h->begin, record));
-		if (json_array_size(h->entries) > h->limit)
-			json_array_remove(h->entries, 0);
+		entry = transaction_history(h->begin, record);
+	} else if (type && strcmp(type, "past") == 0) {
+		entry = json_copy(record);
+		json_object_del(entry, "type");
 	}
+	if (entry)
+		json_array_append_new(h->entries, entry);
+	if (json_array_size(h->entries) > h->limit)
+		json_array_remove(h->entries, 0);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ int command_query_vm(struct session *s, json_t *args, json_t **ret, struct err *
 
 	(void)args;
 	(void)e;
-	if (s->open || s->orphan_hold || !s->backend)
+	if (s->backend ? s->open || s->orphan_hold : now_us() >= s->no_attach_before)
 		session_attach(s, &ignored);
 	else
 		session_events(s);

@@ -24,7 +24,7 @@ int control_read(struct control *c);
 /* Next queued request: 1 and *ret (clear it with qmp_request_clear), 0 when there is none. */
 int control_next(struct control *c, struct qmp_request *ret);
 
-/* True when a job-cancel for job_id came in (it is answered here). NULL job_id: never. */
+/* True when a job-cancel for job_id came in (it is answered here), or the daemon is gone. */
 bool control_cancelled(struct control *c, const char *job_id);
 
 /* Replies and events. Failure to send is found at the next read. value and data are stolen. */

@@ -15,6 +15,9 @@
 struct journal {
 	int dir_fd, lock_fd, fd;
 	size_t size;
+	bool torn; /* behind size the file holds what is no record */
+	char *owed; /* lines that could not be written; they go before any other */
+	size_t owed_len;
 	char name[96];
 };
 
@@ -113,10 +116,40 @@ int journal_open(const char *state_dir, const char *vm, uint64_t lock_timeout_us
 	return 0;
 }
 
+/* All of it, or nothing of it counts: a later record must not run into what a failed write left. */
+static int append_text(struct journal *j, const char *text, size_t len, bool sync)
+{
+	if (j->torn && ftruncate(j->fd, (off_t)j->size) < 0)
+		return -errno;
+	j->torn = false;
+	int r = write_full(j->fd, text, len);
+	if (r == 0 && sync && fdatasync(j->fd) < 0)
+		r = -errno;
+	if (r == 0)
+		j->size += len;
+	else
+		j->torn = ftruncate(j->fd, (off_t)j->size) < 0;
+	return r;
+}
+
+static int pay_owed(struct journal *j)
+{
+	int r = j->owed_len ? append_text(j, j->owed, j->owed_len, true) : 0;
+
+	if (r < 0)
+		return r;
+	free(TAKE_PTR(j->owed));
+	j->owed_len = 0;
+	return 0;
+}
+
 void journal_close(struct journal *j)
 {
 	if (!j)
 		return;
+	if (j->fd >= 0)
+		pay_owed(j);
+	free(j->owed);
 	if (j->fd >= 0)
 		close(j->fd);
 	if (j->lock_fd >= 0)
@@ -151,17 +184,27 @@ int journal_append(struct journal *j, json_t *record, bool sync, struct err *e)
 	json_decref(record);
 	if (!line)
 		return failed(e, ENOMEM, "written", j->name);
-	r = write_full(j->fd, line, len);
-	if (r < 0) {
-		/* A short write left half a line: a later append must not run into it. */
-		if (ftruncate(j->fd, (off_t)j->size) < 0)
-			return failed(e, errno, "repaired after a failed write", j->name);
-		return failed(e, -r, "written", j->name);
-	}
-	j->size += len;
-	if (sync && fdatasync(j->fd) < 0)
-		return failed(e, errno, "synced", j->name);
-	return 0;
+	r = pay_owed(j);
+	if (r == 0)
+		r = append_text(j, line, len, sync);
+	return r < 0 ? failed(e, -r, "written", j->name) : 0;
+}
+
+int journal_owe(struct journal *j, json_t *record, struct err *e)
+{
+	size_t len = 0;
+	_cleanup_free_ char *line = record_line(record, &len);
+	int r = journal_append(j, record, true, e);
+
+	if (r == 0 || !line)
+		return r;
+	char *grown = realloc(j->owed, j->owed_len + len);
+	if (!grown)
+		return r;
+	memcpy(grown + j->owed_len, line, len);
+	j->owed = grown;
+	j->owed_len += len;
+	return r;
 }
 
 int journal_replay(struct journal *j, struct journal_visitor *v, struct err *e)
@@ -192,7 +235,8 @@ int journal_replay(struct journal *j, struct journal_visitor *v, struct err *e)
 			return err_set(e, ERR_ATTENTION, -r, "journal",
 				       "line %u of the journal %s does not make sense", number, j->name);
 	}
-	return 0;
+	/* Half a journal would pass for a whole one. */
+	return ferror(f) ? failed(e, EIO, "read", j->name) : 0;
 }
 
 static int write_all(int fd, json_t *records)
@@ -214,21 +258,24 @@ int journal_rewrite(struct journal *j, json_t *records, struct err *e)
 {
 	char temp[112];
 	_cleanup_close_ int fd = -1;
+	struct stat st = { 0 };
 
+	if (j->owed_len)
+		return failed(e, EBUSY, "rewritten (it is behind)", j->name);
 	snprintf(temp, sizeof(temp), "%s.new", j->name);
 	fd = open_file(j, temp, O_RDWR | O_CREAT | O_TRUNC | O_APPEND);
 	int r = fd < 0 ? fd : write_all(fd, records);
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = -errno;
 	if (r == 0 && renameat(j->dir_fd, temp, j->dir_fd, j->name) < 0)
 		r = -errno;
 	if (r < 0)
 		return failed(e, -r, "rewritten", j->name);
 	close(j->fd);
 	j->fd = TAKE_FD(fd);
-	struct stat st;
-	if (fsync(j->dir_fd) < 0 || fstat(j->fd, &st) < 0)
-		return failed(e, errno, "synced", j->name);
 	j->size = (size_t)st.st_size;
-	return 0;
+	j->torn = false;
+	return fsync(j->dir_fd) < 0 ? failed(e, errno, "synced", j->name) : 0;
 }
 
 size_t journal_size(const struct journal *j)

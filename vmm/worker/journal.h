@@ -14,6 +14,7 @@
  *   forget  patch, time                  its record is dropped (nothing of it is in the guest)
  *   hold    time                         reads are about to stop a running VM for short moments
  *   release time                         ... and are over
+ *   past    (as query-history tells it)  what a rewrite keeps of a transaction that no longer matters
  */
 #ifndef VMPOKE_VMM_WORKER_JOURNAL_H
 #define VMPOKE_VMM_WORKER_JOURNAL_H
@@ -45,9 +46,15 @@ DEFINE_CLEANUP(struct journal, journal_close)
 
 /*
  * Appends one record (stolen) as one write(). sync: the file's data is on the disk when
- * it returns. -EIO, -ENOSPC: nothing of it counts (a torn line is cut off at the next open).
+ * it returns. -EIO, -ENOSPC: nothing of it counts (it is cut off now, or at the next open).
  */
 int journal_append(struct journal *j, json_t *record, bool sync, struct err *e);
+
+/*
+ * The same, synced, for a record of what has happened already: when it cannot be written now
+ * it is kept and goes before whatever is appended next. The error is returned all the same.
+ */
+int journal_owe(struct journal *j, json_t *record, struct err *e);
 
 /* All records, oldest first. A line that does not parse is -EBADMSG with its number. */
 int journal_replay(struct journal *j, struct journal_visitor *v, struct err *e);

@@ -68,6 +68,26 @@ json_t *site_to_json(const struct poke_site *site)
 			 "old", old_hex, "new", new_hex);
 }
 
+void sites_add_json(json_t *o, const char *key, const struct poke_plan *plan, size_t *budget)
+{
+	json_t *sites = json_array();
+	size_t i;
+
+	for (i = 0; i < plan->n_sites; i++) {
+		const struct poke_site *site = &plan->sites[i];
+		/* Two hex strings; names of members, punctuation and the address are below 96 bytes. */
+		size_t bytes = 4u * site->len + strlen(site->label) + 96;
+
+		if (bytes > *budget)
+			break;
+		*budget -= bytes;
+		json_array_append_new(sites, site_to_json(site));
+	}
+	json_object_set_new(o, key, sites);
+	if (i < plan->n_sites)
+		json_object_set_new(o, "sites_omitted", json_integer((json_int_t)(plan->n_sites - i)));
+}
+
 static json_t *site_record(const struct poke_site *site)
 {
 	json_t *o = site_to_json(site);
@@ -185,7 +205,8 @@ int transaction_from_json(json_t *record, struct transaction **ret)
 
 	if (!t)
 		return -ENOMEM;
-	if (!json_is_integer(number) || json_integer_value(number) < 0 || !operation ||
+	if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+	    json_integer_value(number) > TRANSACTION_NUMBER_MAX || !operation ||
 	    !get_text(record, "patch", t->patch, sizeof(t->patch)) || !patch_name_valid(t->patch) ||
 	    !get_text(record, "description", t->description, sizeof(t->description)) ||
 	    !boot_from_json(record, &t->boot))
@@ -198,6 +219,23 @@ int transaction_from_json(json_t *record, struct transaction **ret)
 		return r;
 	*ret = TAKE_PTR(t);
 	return 0;
+}
+
+json_t *transaction_history(json_t *begin, json_t *end)
+{
+	static const char *const copied[] = { "sites", "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
+					      "error" };
+	const char *result = json_string_value(json_object_get(end, "result"));
+	json_t *o = json_object();
+
+	json_object_set(o, "time", json_object_get(end, "time"));
+	json_object_set(o, "operation", json_object_get(begin, "operation"));
+	json_object_set(o, "patch", json_object_get(begin, "patch"));
+	json_object_set(o, "result", json_object_get(end, "result"));
+	json_object_set_new(o, "changed", json_boolean(result && strcmp(result, "undone") != 0));
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
+		json_object_set(o, copied[i], json_object_get(end, copied[i]));
+	return o;
 }
 
 struct patch_record *patch_list_find(const struct patch_list *l, const char *name)

@@ -8,6 +8,8 @@
 #include "protocol/patchfile.h"
 #include "vmm/poke/plan.h"
 
+#define TRANSACTION_NUMBER_MAX ((json_int_t)1 << 53)
+
 enum operation { OPERATION_APPLY, OPERATION_REVERT };
 
 enum patch_status {
@@ -53,6 +55,9 @@ json_t *transaction_to_json(const struct transaction *t);
 /* -EBADMSG, -ENOMEM. Every field is checked: the file may have been edited. */
 int transaction_from_json(json_t *record, struct transaction **ret);
 
+/* One entry of the history, from the two records (borrowed) of a transaction. */
+json_t *transaction_history(json_t *begin, json_t *end);
+
 /* A patch that is in the guest, or was until the guest rebooted. */
 struct patch_record {
 	struct patch_record *next;
@@ -77,6 +82,15 @@ size_t patch_list_count(const struct patch_list *l, enum patch_status status);
 
 /* {"address", "symbol", "old", "new"}: a site as clients see it. */
 json_t *site_to_json(const struct poke_site *site);
+
+/* Text of sites that one reply may hold: the rest of QMP_MESSAGE_MAX is for what is around them. */
+#define SITES_REPLY_BYTES (768u << 10)
+
+/*
+ * Sets o[key] to the plan's sites for as long as *budget (bytes, SITES_REPLY_BYTES at first) lasts;
+ * o["sites_omitted"] counts those left out, if any.
+ */
+void sites_add_json(json_t *o, const char *key, const struct poke_plan *plan, size_t *budget);
 
 const char *operation_name(enum operation op);
 const char *patch_status_name(enum patch_status s);

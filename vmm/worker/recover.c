@@ -58,18 +58,16 @@ static int probe_guest(struct session *s, struct guest **ret, struct err *e)
 }
 
 /* Foreign bytes: a reboot (another kernel, another place, or none yet), or did the guest itself change them? */
-static enum result judge_foreign(struct session *s)
+static int judge_foreign(struct session *s, enum result *ret, struct err *e)
 {
-	const struct boot *b = &s->open->boot;
 	_cleanup_(guest_free) struct guest *g = NULL;
-	struct err e = { 0 };
+	int r = probe_guest(s, &g, e);
 
-	if (probe_guest(s, &g, &e) < 0)
-		return RESULT_LOST;
-	const struct guest_facts *f = guest_facts(g);
-	if (f->base != b->base || strcmp(f->build_id_hex, b->build_id) != 0)
-		return RESULT_LOST;
-	return RESULT_ATTENTION;
+	/* No kernel there says something; a monitor that went away in the middle does not. */
+	if (r < 0 && (e->kind == ERR_INACTIVE || r == -ENOMEM))
+		return r;
+	*ret = r < 0 || session_other_kernel(s->open, guest_facts(g)) ? RESULT_LOST : RESULT_ATTENTION;
+	return 0;
 }
 
 static int settle(struct session *s, enum result *ret, struct err *e)
@@ -81,10 +79,8 @@ static int settle(struct session *s, enum result *ret, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (h.foreign_sites) {
-		*ret = judge_foreign(s);
-		return 0;
-	}
+	if (h.foreign_sites)
+		return judge_foreign(s, ret, e);
 	bool to_new = h.new_sites == h.sites;
 	if (!to_new && h.old_sites != h.sites)
 		r = poke_settle(s->backend, t->plan, to_new, e);
@@ -94,15 +90,33 @@ static int settle(struct session *s, enum result *ret, struct err *e)
 	return 0;
 }
 
+struct announcement {
+	struct backend_pause_hook hook;
+	struct session *s;
+	bool orphan;
+};
+
+/* Whoever has to recover after us must know that this pause is not the operator's. */
+static int announce_pause(struct backend_pause_hook *hook, bool was_running, struct err *e)
+{
+	struct announcement *a = container_of(hook, struct announcement, hook);
+	struct session *s = a->s;
+
+	s->open_running = was_running || a->orphan;
+	s->open_state = POKE_PAUSED;
+	return txlog_state(s, s->open->number, POKE_PAUSED, s->open_running, e);
+}
+
 /* The predecessor may be dead with the VM stopped: look and write while it is stopped by us, then let it go. */
 static int settle_paused(struct session *s, enum result *ret, struct err *e)
 {
 	const struct backend_ops *ops = s->backend->ops;
 	bool was_running, orphan = paused_by_predecessor(s);
+	struct announcement a = { .hook.before = announce_pause, .s = s, .orphan = orphan };
 	struct err resume_error = { 0 };
 	int r, resumed;
 
-	r = ops->pause(s->backend, NULL, &was_running, e);
+	r = ops->pause(s->backend, &a.hook, &was_running, e);
 	if (r < 0)
 		return r;
 	fault_point("recover-paused");
@@ -132,7 +146,7 @@ static int recover_open(struct session *s, struct err *e)
 	struct err why = { 0 };
 	int r = 0;
 
-	if (s->open->boot.pid != s->info.pid || s->open->boot.pid_start != s->info.pid_start)
+	if (session_other_process(s, &s->open->boot))
 		result = RESULT_LOST;
 	else if (s->open_state != POKE_PLANNED)
 		r = settle_paused(s, &result, e);

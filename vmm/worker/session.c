@@ -11,6 +11,11 @@
 
 #include "vmm/worker/recover.h"
 
+#define EARLY_MAX 256
+#define SLOW_US 500000u		/* an attempt to reach the VM that took longer ... */
+#define SLOW_PAUSE_US 10000000u /* ... is not repeated for a mere look at the state before this has passed */
+#define IMAGE_MAP 0xffffffff80000000ull /* see guest_facts.phys_base */
+
 static const char *const state_names[] = {
 	[BACKEND_RUNNING] = "running",
 	[BACKEND_PAUSED] = "paused",
@@ -42,8 +47,11 @@ void session_tell_patch(struct session *s, const char *patch, const char *state,
 	json_t *data = json_pack("{s:s, s:s, s:s, s:b}", "vm", s->target.vm, "patch", patch, "state", state,
 				 "changed", changed);
 
+	/* The daemon ends a worker whose first message is not WORKER_READY. */
 	if (s->told_state)
 		control_event(s->control, "PATCH_STATUS_CHANGE", data);
+	else if (!s->early || json_array_size(s->early) >= EARLY_MAX)
+		json_decref(data);
 	else
 		json_array_append_new(s->early, data);
 }
@@ -60,7 +68,8 @@ void session_tell_ready(struct session *s)
 	control_event(s->control, "WORKER_READY", data);
 	json_array_foreach(s->early, i, data)
 		control_event(s->control, "PATCH_STATUS_CHANGE", json_incref(data));
-	json_array_clear(s->early);
+	json_decref(s->early);
+	s->early = NULL;
 }
 
 static int memory_read(struct guest_memory *m, uint64_t gpa, void *buf, size_t len, struct err *e)
@@ -75,8 +84,8 @@ static int memory_read(struct guest_memory *m, uint64_t gpa, void *buf, size_t l
 void session_init(struct session *s)
 {
 	s->memory = (struct session_memory){ .ops.read = memory_read, .session = s };
-	snprintf(s->reason, sizeof(s->reason), "not connected yet");
 	s->early = json_array();
+	snprintf(s->reason, sizeof(s->reason), "not connected yet");
 }
 
 static void detach(struct session *s, const char *reason)
@@ -98,32 +107,67 @@ void session_clear(struct session *s)
 	s->early = NULL;
 }
 
+static void lose_patch(struct session *s, struct patch_record *p)
+{
+	struct err ignored = { 0 };
+
+	p->status = PATCH_LOST;
+	journal_owe(s->journal,
+		    json_pack("{s:s, s:s, s:I}", "type", "lost", "patch", p->begin->patch, "time",
+			      (json_int_t)time(NULL)),
+		    &ignored);
+	session_tell_patch(s, p->begin->patch, "lost", true);
+}
+
 void session_lose_patches(struct session *s)
 {
-	struct err e = { 0 };
+	for (struct patch_record *p = s->patches.first; p; p = p->next)
+		if (p->status != PATCH_LOST)
+			lose_patch(s, p);
+}
 
-	for (struct patch_record *p = s->patches.first; p; p = p->next) {
-		if (p->status == PATCH_LOST)
-			continue;
-		p->status = PATCH_LOST;
-		journal_append(s->journal,
-			       json_pack("{s:s, s:s, s:I}", "type", "lost", "patch", p->begin->patch, "time",
-					 (json_int_t)time(NULL)),
-			       true, &e);
-		session_tell_patch(s, p->begin->patch, "lost", true);
+int session_holds_old(struct session *s, const struct patch_record *p, struct err *e)
+{
+	const struct poke_plan *plan = p->begin->plan;
+
+	for (size_t i = 0; i < plan->n_sites; i++) {
+		enum poke_holds holds;
+		int r = poke_site_holds(s->backend, &plan->sites[i], &holds, NULL, e);
+
+		if (r < 0)
+			return r;
+		if (holds != POKE_HOLDS_OLD)
+			return 0;
 	}
+	return 1;
+}
+
+void session_lose_if_gone(struct session *s, struct patch_record *p)
+{
+	struct err ignored = { 0 };
+
+	if (p->status == PATCH_APPLIED && session_holds_old(s, p, &ignored) > 0)
+		lose_patch(s, p);
+}
+
+bool session_other_process(const struct session *s, const struct boot *b)
+{
+	return b->pid && s->info.pid && (b->pid != s->info.pid || b->pid_start != s->info.pid_start);
+}
+
+bool session_other_kernel(const struct transaction *t, const struct guest_facts *f)
+{
+	const struct poke_site *site = &t->plan->sites[0];
+
+	return t->boot.base != f->base || strcmp(t->boot.build_id, f->build_id_hex) != 0 ||
+	       site->gpa != site->gva - IMAGE_MAP + (uint64_t)f->phys_base;
 }
 
 /* Another VMM process than the one the patches were put into: its guest booted anew. */
-static bool other_process(const struct session *s, const struct boot *b)
-{
-	return b->pid != s->info.pid || b->pid_start != s->info.pid_start;
-}
-
 static void lose_patches_of_other_process(struct session *s)
 {
 	for (struct patch_record *p = s->patches.first; p; p = p->next)
-		if (p->status != PATCH_LOST && other_process(s, &p->begin->boot)) {
+		if (p->status != PATCH_LOST && session_other_process(s, &p->begin->boot)) {
 			session_lose_patches(s);
 			return;
 		}
@@ -141,6 +185,7 @@ static int refresh_info(struct session *s, struct err *e)
 static int open_backend(struct session *s, struct err *e)
 {
 	const struct backend_ops *ops = backend_find(s->backend_name);
+	uint64_t began = now_us();
 	int r;
 
 	if (!ops)
@@ -148,6 +193,8 @@ static int open_backend(struct session *s, struct err *e)
 	r = ops->open(&s->target, &s->backend, e);
 	if (r < 0)
 		snprintf(s->reason, sizeof(s->reason), "%s", e->text);
+	if (r < 0 && now_us() - began > SLOW_US)
+		s->no_attach_before = now_us() + SLOW_PAUSE_US;
 	return r;
 }
 
@@ -173,20 +220,34 @@ void session_events(struct session *s)
 	}
 }
 
+/* What happened while nobody watched; only where looking does not stop the VM. */
+static void catch_up(struct session *s)
+{
+	if (!(s->info.caps & BACKEND_LIVE_READ))
+		return;
+	for (struct patch_record *p = s->patches.first; p; p = p->next)
+		session_lose_if_gone(s, p);
+}
+
 int session_attach(struct session *s, struct err *e)
 {
+	bool known;
 	int r;
 
 	session_events(s);
-	r = s->backend ? 0 : open_backend(s, e);
+	known = s->backend;
+	r = known ? 0 : open_backend(s, e);
 	if (r == 0)
 		r = refresh_info(s, e);
 	if (r == 0) {
 		lose_patches_of_other_process(s);
 		r = recover_session(s, e);
-		if (r < 0)
+		/* A VM that cannot be paused as it is now (powered off, broken) has not gone away. */
+		if (r < 0 && r != -EHOSTDOWN)
 			detach(s, e->text);
 	}
+	if (r == 0 && !known)
+		catch_up(s);
 	session_tell_state(s);
 	return r;
 }
@@ -203,20 +264,16 @@ int session_regs(struct session *s, struct vcpu_regs *regs, struct err *e)
 	return (int)n;
 }
 
-/* A kernel at another base or with another build-id than a patch was made for: that boot is over. */
+/* Another kernel, or the same at another place, than a patch was made for: that boot is over. */
 static void lose_patches_of_other_kernel(struct session *s)
 {
 	const struct guest_facts *f = guest_facts(s->guest);
 
-	for (struct patch_record *p = s->patches.first; p; p = p->next) {
-		const struct boot *b = &p->begin->boot;
-
-		if (p->status != PATCH_LOST &&
-		    (b->base != f->base || strcmp(b->build_id, f->build_id_hex) != 0)) {
+	for (struct patch_record *p = s->patches.first; p; p = p->next)
+		if (p->status != PATCH_LOST && session_other_kernel(p->begin, f)) {
 			session_lose_patches(s);
 			return;
 		}
-	}
 }
 
 int session_guest(struct session *s, bool *ret_cached, struct err *e)
@@ -274,10 +331,10 @@ int session_hold(struct session *s, struct err *e)
 
 void session_release(struct session *s)
 {
-	struct err e = { 0 };
+	struct err ignored = { 0 };
 
 	if (!s->held)
 		return;
 	s->held = false;
-	journal_append(s->journal, json_pack("{s:s, s:I}", "type", "release", "time", (json_int_t)time(NULL)), true, &e);
+	journal_owe(s->journal, json_pack("{s:s, s:I}", "type", "release", "time", (json_int_t)time(NULL)), &ignored);
 }

@@ -30,7 +30,8 @@ struct session {
 	struct backend_info info;
 	char reason[256];	 /* why it cannot be reached */
 	const char *told_state;	 /* the state clients last heard of; NULL before WORKER_READY */
-	json_t *early;		 /* PATCH_STATUS_CHANGE events of recovery: WORKER_READY comes first */
+	json_t *early;		 /* array: patch changes before WORKER_READY, which must come first */
+	uint64_t no_attach_before; /* now_us(): reaching the VM took long and failed */
 
 	struct session_memory memory;
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
@@ -42,6 +43,7 @@ struct session {
 	bool orphan_hold;	 /* a dead predecessor may have left the VM stopped in the middle of a read */
 	bool held;		 /* our own hold record is open */
 	uint64_t next_txn;
+	size_t compact_above;	 /* bytes of journal */
 	int recovered;		 /* transactions finished or undone since this worker started */
 };
 
@@ -50,6 +52,9 @@ void session_init(struct session *s);
 
 /* Reads the journal into patches and open. Call once, after journal_open(). */
 int session_load(struct session *s, struct err *e);
+
+/* Rewrites a journal that has grown large with what still matters; else does nothing. */
+void session_compact(struct session *s);
 void session_clear(struct session *s);
 
 /*
@@ -67,11 +72,28 @@ void session_events(struct session *s);
 /* "running", "paused", "shutdown", "broken", "unreachable". */
 const char *session_state(const struct session *s);
 
+/* Sends WORKER_READY, then what has happened to patches so far. */
+void session_tell_ready(struct session *s);
+
 /* Sends VM_STATE_CHANGE when the state differs from what clients last heard. */
 void session_tell_state(struct session *s);
 
 /* Marks every applied patch lost (journal, events): the guest's text is a new one. */
 void session_lose_patches(struct session *s);
+
+/*
+ * 1 when every site of p holds what was there before the patch; 0 when not; negative errno.
+ * session_lose_if_gone() then marks an applied patch lost: the guest booted anew unseen, or
+ * somebody else put the bytes back.
+ */
+int session_holds_old(struct session *s, const struct patch_record *p, struct err *e);
+void session_lose_if_gone(struct session *s, struct patch_record *p);
+
+/* Is b another process of the VMM than the one that runs now? False while either is unknown. */
+bool session_other_process(const struct session *s, const struct boot *b);
+
+/* Was t made for another boot than the one these facts are of? */
+bool session_other_kernel(const struct transaction *t, const struct guest_facts *f);
 
 /* Registers of all vCPUs into regs[VCPU_MAX]; how many, or a negative errno. */
 int session_regs(struct session *s, struct vcpu_regs *regs, struct err *e);
@@ -82,9 +104,6 @@ struct boot session_boot(const struct session *s);
 /* Reads of a backend that must stop the VM for them are announced in the journal, for a worker killed meanwhile. */
 int session_hold(struct session *s, struct err *e);
 void session_release(struct session *s);
-
-/* Sends WORKER_READY, and then what happened to patches before it. Call once. */
-void session_tell_ready(struct session *s);
 
 /* Sends PATCH_STATUS_CHANGE. */
 void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed);

@@ -44,14 +44,22 @@ static void state_fault_point(enum poke_state state)
 		fault_point("journal-done");
 }
 
+int txlog_state(struct session *s, uint64_t txn, enum poke_state state, bool was_running, struct err *e)
+{
+	json_t *record = json_pack("{s:s, s:I, s:s, s:b}", "type", "state", "txn", (json_int_t)txn,
+				   "state", poke_state_name(state), "running", was_running);
+
+	/* POKE_PAUSED comes before the stop: syncing it costs the guest nothing. */
+	return journal_append(s->journal, record, state == POKE_PAUSED, e);
+}
+
 static int log_state(struct poke_log *log, enum poke_state state, bool was_running, struct err *e)
 {
 	struct txlog *l = container_of(log, struct txlog, ops);
-	json_t *record = json_pack("{s:s, s:I, s:s, s:b}", "type", "state", "txn", (json_int_t)l->txn,
-				   "state", poke_state_name(state), "running", was_running);
-	/* POKE_PAUSED comes before the stop: syncing it costs the guest nothing. */
-	int r = journal_append(l->session->journal, record, state == POKE_PAUSED, e);
 
+	l->state = state;
+	l->running = was_running;
+	int r = txlog_state(l->session, l->txn, state, was_running, e);
 	state_fault_point(state);
 	return r;
 }
@@ -67,7 +75,7 @@ void txlog_init(struct txlog *l, struct session *s, uint64_t txn, const char *jo
 {
 	*l = (struct txlog){
 		.ops = { .state = log_state, .cancelled = log_cancelled },
-		.session = s, .txn = txn, .job_id = job_id,
+		.session = s, .txn = txn, .job_id = job_id, .state = POKE_PLANNED,
 	};
 }
 
@@ -101,10 +109,11 @@ int txlog_end(struct session *s, struct transaction *t, enum result result, cons
 
 	snprintf(patch, sizeof(patch), "%s", t->patch);
 	fault_point("journal-end");
-	r = journal_append(s->journal, record, true, e);
+	r = journal_owe(s->journal, record, e);
 	fault_point("journal-ended");
 	added = patch_list_end(&s->patches, t, result);
-	session_tell_patch(s, patch, result_name(result), changed);
+	if (changed)
+		session_tell_patch(s, patch, result_name(result), changed);
 	if (r == 0 && added < 0)
 		r = err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	return r;
