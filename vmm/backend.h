@@ -93,8 +93,74 @@ struct backend {
 	uint64_t stop_asked_us, resumed_us;
 };
 
+/*
+ * Changing text under running vCPUs: only backends with BACKEND_NONSTOP have
+ * these ops (ops->live). Called by one engine thread at a time; hit() is called
+ * by vCPU threads, several at once.
+ */
+struct backend_barrier {
+	unsigned kicked;      /* vCPUs taken out of guest mode by it */
+	unsigned already_out; /* vCPUs that needed nothing: in the host already, serialised before they re-enter */
+	uint64_t waited_us;
+	bool by_notifier;     /* MMU-notifier road; false: signal + immediate_exit */
+};
+
+/* New bytes for a stretch of RAM that does not cross a page. */
+struct backend_flip {
+	uint64_t gpa;
+	uint32_t len;
+	const uint8_t *bytes;
+};
+
+enum backend_verdict {
+	BACKEND_HIT_FOREIGN, /* not ours: delivered to the guest as its own #BP or #DB, as if we were not there */
+	BACKEND_HIT_RESUME,  /* *regs (gpr, rip, rflags) is what the vCPU goes on with */
+	BACKEND_HIT_HOLD,    /* stays in the host; hit() is asked again after release() */
+	BACKEND_HIT_FAULT,   /* the emulated access faults: deliver #SS/#PF/#GP as in *fault */
+};
+
+struct backend_fault {
+	uint8_t vector;
+	bool has_error_code;
+	uint32_t error_code;
+	uint64_t cr2; /* vector 14 */
+};
+
+/*
+ * Embedded in the caller's object. pause() and arm(NULL) return with no hit() under
+ * way and every trap exit taken before them answered; the VM may be paused while
+ * vCPUs are held, and their registers changed: hit() is asked again with those then.
+ */
+struct backend_hit_handler {
+	/*
+	 * On the vCPU's own thread, vCPU out of guest mode, registers in *regs (rip at the trap byte).
+	 * A release() that comes after this call began makes a HOLD ask again: none may be lost between.
+	 */
+	enum backend_verdict (*hit)(struct backend_hit_handler *h, struct backend *b, size_t vcpu,
+				    enum backend_trap kind, struct vcpu_regs *regs, struct backend_fault *fault);
+};
+
+struct backend_live_ops {
+	/* Before the first trap byte is written, on every vCPU: traps come to h. NULL: none are left in memory, back to normal. */
+	int (*arm)(struct backend *b, struct backend_hit_handler *h, struct err *e);
+	/* Debug-register traps on every vCPU: the whole set, 0..4 addresses. Includes the barrier that makes them effective. */
+	int (*trap_hw)(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e);
+	/* Stores while vCPUs run; single bytes are atomic, nothing else is. Fetched for sure only after barrier(). */
+	int (*write)(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e);
+	/* Returns when every vCPU has had a serialising exit since the last write to these pages, or was out. */
+	int (*barrier)(struct backend *b, const uint64_t *gpas, size_t n, struct backend_barrier *ret, struct err *e);
+	/* All bytes of all flips change at once for every vCPU (needs BACKEND_REMAP). */
+	int (*flip)(struct backend *b, const struct backend_flip *flips, size_t n, struct backend_barrier *ret, struct err *e);
+	/* Lets held vCPUs ask again. */
+	int (*release)(struct backend *b, struct err *e);
+	/* Guest-virtual access with that vCPU's own CR3 and CPL 0 rules, from hit(): all or nothing, *fault filled on -EFAULT. */
+	int (*read_virtual)(struct backend *b, size_t vcpu, uint64_t gva, void *buf, size_t len, struct backend_fault *fault);
+	int (*write_virtual)(struct backend *b, size_t vcpu, uint64_t gva, const void *buf, size_t len, struct backend_fault *fault);
+};
+
 struct backend_ops {
 	const char *name;
+	const struct backend_live_ops *live; /* NULL without BACKEND_NONSTOP */
 
 	/* Connects. *ret is owned by the caller, ended with close(), which never leaves the VM paused. */
 	int (*open)(const struct backend_target *target, struct backend **ret, struct err *e);
@@ -140,7 +206,10 @@ struct backend_ops {
 	/* Needs a paused VM. gpr, rip and rflags only. */
 	int (*regs_set)(struct backend *b, size_t vcpu, const struct vcpu_regs *regs, struct err *e);
 
-	/* One instruction of one vCPU of a paused VM, interrupts blocked, the others frozen. */
+	/*
+	 * One instruction of one vCPU of a paused VM, interrupts blocked, the others frozen.
+	 * -EBUSY: an event is on its way into the guest and comes first; the VM has to run on.
+	 */
 	int (*step)(struct backend *b, size_t vcpu, struct err *e);
 
 	/* Traps: set and cleared while paused; run() lets the VM run until one hits or timeout_us passes (-ETIMEDOUT, paused again). */

@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(!p && e.error == -r && e.kind != ERR_NONE && e.text[0]);
 		return 0;
 	}
-	check(p->n_sites <= n && p->mode == POKE_MODE_STOPPED && p->why[0]);
+	check(p->n_sites <= n && !plan_mode_unfit(p, p->mode) && p->why[0]);
 	for (size_t i = 0; i < p->n_sites; i++)
 		check_site(p, i);
 	plan_free(p);

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/fake/fake_live.h"
 #include "tests/fake/fake_poke.h"
 #include "vmm/fault.h"
 
@@ -150,6 +151,100 @@ static void recovery_survives_its_own_death(void **state)
 	}
 }
 
+/* --- modes that change text under running vCPUs --- */
+
+static struct fake_live *live; /* shared as well */
+
+static void live_prepare(enum poke_mode mode, enum backend_trap trap)
+{
+	fake_live_init(live, 7, 3);
+	live->insomnia = true;
+	live->plan.mode = mode;
+	live->plan.trap = trap;
+	fake_live_site(live, "0f1f440000", "e900001000");
+	fake_live_site(live, "b811111111bb22222222", "b933333333b844444444");
+	if (trap == BACKEND_TRAP_KIND_INT3)
+		fake_live_site(live, "554889e54883ec10", "e9000010000f1f00");
+	fake_live_run(live, 100);
+}
+
+static bool live_killed_at(const char *point, unsigned n)
+{
+	struct poke_stats stats;
+	char spec[96];
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		snprintf(spec, sizeof(spec), "%s:%u", point, n);
+		int r = fault_arm(spec);
+		if (r >= 0)
+			r = poke_run(&live->base, &arch_x86_64, &live->plan, &live->quiesce, &live->log, 5000000,
+				     &stats, NULL);
+		_exit(r < 0 ? 3 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+	return WIFSIGNALED(status);
+}
+
+/* The traps' owner is gone; the next one finds the VM stopped, settles it, and it runs on by itself. */
+static void live_recover(const char *point)
+{
+	int last = live->last_state;
+	bool to_new = last == POKE_HEADED || last == POKE_VERIFIED || last == POKE_DONE;
+	struct err e = { 0 };
+
+	if (last == POKE_WRITTEN)
+		to_new = fake_live_holds(live, true);
+	live->running = false;
+	live->handler = NULL;
+	live->n_hw = 0;
+	if (poke_settle(&live->base, &live->plan, to_new, &e) < 0)
+		fail_msg("%s: %s", point, e.text);
+	assert_true(fake_live_holds(live, to_new));
+	for (size_t i = 0; i < live->n_vcpus; i++) {
+		live->vcpus[i].held = false;
+		live_vcpu_serialise(live, i);
+	}
+	live->running = true;
+	fake_live_run(live, 400);
+	if (live->broken)
+		fail_msg("%s, last recorded %s: %s", point,
+			 last < 0 ? "nothing" : poke_state_name((enum poke_state)last), live->broken);
+}
+
+static void live_points(enum poke_mode mode, enum backend_trap trap, const char *const *points, unsigned *killed)
+{
+	for (size_t i = 0; points[i]; i++)
+		for (unsigned n = 1; n <= 4; n++) {
+			live_prepare(mode, trap);
+			if (!live_killed_at(points[i], n))
+				break;
+			(*killed)++;
+			live_recover(points[i]);
+		}
+}
+
+static void live_modes_are_survived(void **state)
+{
+	unsigned killed[4] = { 0 };
+
+	(void)state;
+	live = mmap(NULL, sizeof(*live), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(live, MAP_FAILED);
+	live_points(POKE_MODE_STAGED, BACKEND_TRAP_KIND_INT3, poke_fault_points_staged, &killed[0]);
+	live_points(POKE_MODE_HELD, BACKEND_TRAP_KIND_INT3, poke_fault_points_staged, &killed[1]);
+	live_points(POKE_MODE_STAGED, BACKEND_TRAP_KIND_HW, poke_fault_points_staged, &killed[2]);
+	live_points(POKE_MODE_FLIPPED, BACKEND_TRAP_KIND_INT3, poke_fault_points_flipped, &killed[3]);
+	assert_true(killed[0] >= 17 + 3 * 2); /* each once, per site and per barrier more often */
+	assert_true(killed[1] >= 17 + 3 * 2);
+	assert_true(killed[2] >= 11);
+	assert_true(killed[3] >= 7);
+	munmap(live, sizeof(*live));
+}
+
 static void specifications(void **state)
 {
 	(void)state;
@@ -167,6 +262,7 @@ int main(void)
 		cmocka_unit_test(every_point_is_passed_and_survived),
 		cmocka_unit_test(points_between_sites_and_pages),
 		cmocka_unit_test(recovery_survives_its_own_death),
+		cmocka_unit_test(live_modes_are_survived),
 		cmocka_unit_test(specifications),
 	};
 

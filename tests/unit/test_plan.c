@@ -141,6 +141,107 @@ static void refusals(void **state)
 	plan_free(build(w, 1));
 }
 
+#define LIVE (BACKEND_STEP | BACKEND_NONSTOP)
+
+static struct poke_plan *build_for(unsigned caps, const char *present, const char *new_hex)
+{
+	struct plan_want w = want(here, present, new_hex);
+	struct poke_plan *p = NULL;
+	struct err e;
+
+	assert_int_equal(plan_build(&arch_x86_64, caps, &w, 1, &p, &e), 0);
+	assert_int_equal(p->caps, caps);
+	return p;
+}
+
+/* The gentlest that is safe with what the backend can do; why says what kept the gentler ones away. */
+static void modes(void **state)
+{
+	static const struct {
+		unsigned caps;
+		const char *present, *new_hex;
+		enum poke_mode mode;
+		enum backend_trap trap;
+		const char *why;
+	} rows[] = {
+		{ BACKEND_STEP, "90 c3", "f8", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_HW, "nothing can be written" },
+		{ BACKEND_TRAP_INT3, "90 c3", "f8", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_INT3,
+		  "nothing can be written" },
+		{ LIVE, "90 c3", "f8", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_HW, "cannot be trapped" },
+		{ LIVE | BACKEND_REMAP, "90 c3", "f8", POKE_MODE_FLIPPED, BACKEND_TRAP_KIND_HW, "at once" },
+		{ BACKEND_REMAP, "90 c3", "f8", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_HW, "nothing can be written" },
+		{ LIVE | BACKEND_TRAP_INT3, "90 c3", "f8", POKE_MODE_STAGED, BACKEND_TRAP_KIND_INT3,
+		  "cannot be replaced" },
+		{ LIVE | BACKEND_TRAP_HW, "90 c3", "f8", POKE_MODE_STAGED, BACKEND_TRAP_KIND_HW, "cannot be replaced" },
+		{ LIVE | BACKEND_TRAP_HW, "488b07 c3", "0f1f00", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_HW, "may fault" },
+		{ LIVE | BACKEND_TRAP_HW, "90 90 90 90 90 c3", "e900000000", POKE_MODE_STOPPED, BACKEND_TRAP_KIND_HW,
+		  "too few" },
+		{ LIVE | BACKEND_TRAP_INT3 | BACKEND_TRAP_HW, "90 90 90 90 90 c3", "e900000000", POKE_MODE_STAGED,
+		  BACKEND_TRAP_KIND_INT3, "cannot be replaced" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(plan_free) struct poke_plan *p = build_for(rows[i].caps, rows[i].present, rows[i].new_hex);
+
+		assert_int_equal(p->mode, rows[i].mode);
+		assert_int_equal(p->trap, rows[i].trap);
+		assert_non_null(strstr(p->why, rows[i].why));
+	}
+}
+
+static void set_refused(struct poke_plan *p, enum poke_mode mode)
+{
+	enum poke_mode before = p->mode;
+	struct err e = { 0 };
+
+	assert_int_equal(plan_set_mode(p, mode, &e), -EOPNOTSUPP);
+	assert_string_equal(e.rule, "mode");
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_int_equal(p->mode, before);
+}
+
+static void operator_chooses(void **state)
+{
+	_cleanup_(plan_free) struct poke_plan *all =
+		build_for(LIVE | BACKEND_REMAP | BACKEND_TRAP_INT3 | BACKEND_TRAP_HW, "90 c3", "f8");
+	_cleanup_(plan_free) struct poke_plan *int3 = build_for(LIVE | BACKEND_TRAP_INT3, "90 c3", "f8");
+	_cleanup_(plan_free) struct poke_plan *none = build_for(BACKEND_STEP, "90 c3", "f8");
+	struct err e;
+
+	(void)state;
+	for (int mode = POKE_MODE_STOPPED; mode <= POKE_MODE_FLIPPED; mode++) {
+		assert_int_equal(plan_set_mode(all, (enum poke_mode)mode, &e), 0);
+		assert_int_equal(all->mode, mode);
+		assert_non_null(strstr(all->why, "asked for"));
+	}
+	assert_int_equal(plan_set_trap(all, BACKEND_TRAP_KIND_HW, &e), 0);
+	set_refused(int3, POKE_MODE_FLIPPED);
+	assert_int_equal(plan_set_mode(int3, POKE_MODE_HELD, &e), 0);
+	assert_int_equal(plan_set_trap(int3, BACKEND_TRAP_KIND_HW, &e), -EOPNOTSUPP);
+	assert_string_equal(e.rule, "trap");
+	set_refused(none, POKE_MODE_STAGED);
+	set_refused(none, POKE_MODE_HELD);
+	assert_int_equal(plan_set_mode(none, POKE_MODE_STOPPED, &e), 0);
+}
+
+/* Sites that must change together, or not while somebody is in a range, are never changed one by one. */
+static void groups(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(plan_free) struct poke_plan *p = build_for(LIVE | BACKEND_TRAP_INT3, "90 c3", "f8");
+
+		assert_int_equal(p->mode, POKE_MODE_STAGED);
+		p->atomic = i == 0;
+		p->n_exclusions = (size_t)i;
+		plan_choose(p);
+		assert_int_equal(p->mode, POKE_MODE_HELD);
+		assert_non_null(strstr(p->why, "together"));
+		set_refused(p, POKE_MODE_STAGED);
+	}
+}
+
 static void operands(void **state)
 {
 	struct plan_want w = want(here, "06 06 06 06", "cc cc cc cc");
@@ -150,6 +251,10 @@ static void operands(void **state)
 	_cleanup_(plan_free) struct poke_plan *p = build(&w, 1);
 	assert_int_equal(p->sites[0].boundaries, 1);
 	assert_false(p->needs_quiescence);
+	p->caps = LIVE | BACKEND_TRAP_INT3;
+	plan_choose(p);
+	assert_int_equal(p->mode, POKE_MODE_STOPPED); /* a trap there would be half an instruction */
+	assert_non_null(strstr(p->why, "inside an instruction"));
 	w.has_expected = true;
 	refuses(&w, 1, ESTALE, "old-bytes");
 }
@@ -279,6 +384,9 @@ int main(void)
 		cmocka_unit_test(several_instructions),
 		cmocka_unit_test(sorted_and_done_dropped),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(modes),
+		cmocka_unit_test(operator_chooses),
+		cmocka_unit_test(groups),
 		cmocka_unit_test(operands),
 		cmocka_unit_test(malformed),
 		cmocka_unit_test(full_size),

@@ -37,6 +37,23 @@ struct arch_insn {
 	bool trap;	 /* the breakpoint opcode (0xCC) */
 };
 
+struct vcpu_regs;
+
+/* What an emulated instruction ends in when its memory access or its target is not allowed. */
+struct arch_fault {
+	uint8_t vector;
+	bool has_error_code;
+	uint32_t error_code;
+	uint64_t cr2; /* vector 14 */
+};
+
+/* Guest-virtual memory for an emulated instruction. Embedded in the caller's object. */
+struct arch_access {
+	/* All of it or nothing: 0, or -EFAULT with *fault filled. */
+	int (*read)(struct arch_access *a, uint64_t gva, void *buf, size_t len, struct arch_fault *fault);
+	int (*write)(struct arch_access *a, uint64_t gva, const void *buf, size_t len, struct arch_fault *fault);
+};
+
 struct arch_ops {
 	const char *name;	 /* "x86_64" */
 	const uint8_t *trap;	 /* breakpoint opcode bytes */
@@ -59,6 +76,23 @@ struct arch_ops {
 	ssize_t (*encode_jump)(uint8_t *out, size_t cap, uint64_t from, uint64_t to);
 	ssize_t (*encode_call)(uint8_t *out, size_t cap, uint64_t from, uint64_t to);
 	ssize_t (*encode_return)(uint8_t *out, size_t cap, int64_t value); /* return register := value; return */
+
+	/* Can emulate() do the instruction at code? Looks at bytes only. */
+	bool (*emulates)(const uint8_t *code, size_t len);
+
+	/*
+	 * Does the instruction at regs->rip, whose bytes are code, to *regs and memory, as the CPU would
+	 * at CPL 0. -EFAULT: it faults, *fault says how; -EOPNOTSUPP: not done here. Neither changes anything.
+	 */
+	int (*emulate)(const uint8_t *code, size_t len, struct vcpu_regs *regs, struct arch_access *memory,
+		       struct arch_fault *fault);
+
+	/*
+	 * The one instruction at code, as it must read to do the same at another address. Returns its length,
+	 * -EILSEQ, -EOPNOTSUPP (its own address is part of what it does), -ERANGE (what it reads is too far
+	 * from there), -ENOSPC.
+	 */
+	ssize_t (*relocate)(const uint8_t *code, size_t len, uint64_t from, uint64_t to, uint8_t *out, size_t cap);
 };
 
 extern const struct arch_ops arch_x86_64;

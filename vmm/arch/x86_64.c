@@ -11,14 +11,15 @@
 #include <string.h>
 
 #include "protocol/util.h"
-#include "vmm/arch/arch.h"
+#include "vmm/arch/x86_64.h"
 
 static const uint8_t trap_opcode[] = { 0xcc };
 
-/* RIP-relative memory operand: ModRM mod 0, r/m 5 (SDM vol. 2, 2.2.1.6). */
+/* RIP-relative memory operand: ModRM mod 0, r/m 5 (SDM vol. 2, 2.2.1.6). MOV CR ignores mod and has no displacement. */
 static bool insn_reads_near_rip(const ZydisDecodedInstruction *in)
 {
-	return (in->attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->raw.modrm.mod == 0 && in->raw.modrm.rm == 5;
+	return (in->attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->raw.modrm.mod == 0 && in->raw.modrm.rm == 5 &&
+	       in->raw.disp.size == 32;
 }
 
 /* The immediate that is a branch displacement, or NULL. */
@@ -227,4 +228,7 @@ const struct arch_ops arch_x86_64 = {
 	.encode_jump = x86_encode_jump,
 	.encode_call = x86_encode_call,
 	.encode_return = x86_encode_return,
+	.emulates = x86_emulates,
+	.emulate = x86_emulate,
+	.relocate = x86_relocate,
 };

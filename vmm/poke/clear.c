@@ -33,11 +33,52 @@ static const struct poke_site *site_around(const struct poke_plan *plan, uint64_
 	return NULL;
 }
 
+static int by_gva(const void *key, const void *site)
+{
+	uint64_t gva = *(const uint64_t *)key, at = ((const struct poke_site *)site)->gva;
+
+	return gva < at ? -1 : gva > at;
+}
+
+/* The site whose first byte is at rip, or NULL. */
+static const struct poke_site *site_at(const struct poke_plan *plan, uint64_t rip)
+{
+	return bsearch(&rip, plan->sites, plan->n_sites, sizeof(*plan->sites), by_gva);
+}
+
 static int vcpu_busy(size_t vcpu, const struct poke_site *site, uint64_t rip, const char *why, struct err *e)
 {
 	err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", rip, "vCPU %zu is inside %.95s (at 0x%" PRIx64 ") and %s", vcpu,
 		     site->label, rip, why);
 	return 1;
+}
+
+/* Traps of ours stand on the old boundaries. */
+static bool is_trapped(const struct poke_tx *t)
+{
+	return t->armed && t->plan->trap == BACKEND_TRAP_KIND_INT3 && t->plan != &t->inverse;
+}
+
+/*
+ * Where traps of ours stand on the old boundaries the old bytes are put back for the
+ * step: no other vCPU runs, and the instruction is where it belongs, so that a fault
+ * of it leaves the right address behind.
+ */
+static int vcpu_step(struct poke_tx *t, size_t vcpu, const struct poke_site *site, struct err *e)
+{
+	struct backend *b = t->backend;
+	bool trapped = is_trapped(t);
+	struct err trap_error = { 0 };
+	int r = trapped ? poke_site_write(b, site, site->old_bytes, e) : 0;
+
+	if (r >= 0)
+		r = b->ops->step(b, vcpu, e);
+	int again = trapped ? poke_site_trap(b, t->arch, site, &trap_error) : 0;
+	if (r >= 0 && again < 0) {
+		*e = trap_error;
+		r = again;
+	}
+	return r;
 }
 
 /*
@@ -55,7 +96,9 @@ static int vcpu_walk_out(struct poke_tx *t, size_t vcpu, struct err *e)
 			return vcpu_busy(vcpu, site, regs->rip, "halted there", e);
 		if (!(t->caps & BACKEND_STEP))
 			return vcpu_busy(vcpu, site, regs->rip, "cannot be stepped", e);
-		int r = b->ops->step(b, vcpu, e);
+		int r = vcpu_step(t, vcpu, site, e);
+		if (r == -EBUSY)
+			return vcpu_busy(vcpu, site, regs->rip, "about to take an interrupt", e);
 		if (r >= 0)
 			r = b->ops->regs_get(b, vcpu, regs, e);
 		if (r < 0)
@@ -95,13 +138,65 @@ static int stacks_clear(struct poke_tx *t, struct err *e)
 	return r == -EBADMSG ? 1 : r;
 }
 
+static int exclusions_clear(struct poke_tx *t, struct err *e)
+{
+	for (size_t i = 0; i < t->n_vcpus; i++)
+		for (size_t j = 0; j < t->plan->n_exclusions; j++) {
+			const struct poke_exclusion *x = &t->plan->exclusions[j];
+			uint64_t rip = t->regs[i].rip;
+
+			if (rip < x->start || rip >= x->end)
+				continue;
+			err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", rip,
+				     "vCPU %zu is at 0x%" PRIx64 ", inside the excluded range from 0x%" PRIx64, i, rip,
+				     x->start);
+			return 1;
+		}
+	return 0;
+}
+
+/*
+ * Somebody is inside, and a vCPU that waits at a trap may be what it waits for: an
+ * interrupt handler held at one site, with the interrupted context inside another.
+ * Nobody has seen a new byte yet, so it may go on with the old code.
+ */
+static int vcpu_pass_entry(struct poke_tx *t, size_t vcpu, struct err *e)
+{
+	struct vcpu_regs *regs = &t->regs[vcpu];
+	const struct poke_site *site = site_at(t->plan, regs->rip);
+	int r = 0;
+
+	for (int i = 0; site && i < STEPS_MAX && r >= 0 && !regs->halted; i++) {
+		r = vcpu_step(t, vcpu, site, e);
+		if (r >= 0)
+			r = t->backend->ops->regs_get(t->backend, vcpu, regs, e);
+		t->stats.steps += r >= 0;
+		site = site_around(t->plan, regs->rip);
+	}
+	return r == -EBUSY ? 0 : r; /* it takes an event first: that may be what is needed */
+}
+
+static int entries_pass(struct poke_tx *t)
+{
+	struct err e;
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_vcpus && r >= 0; i++)
+		r = vcpu_pass_entry(t, i, &e);
+	return r;
+}
+
 int poke_tx_clear(struct poke_tx *t, struct err *e)
 {
 	int r = vcpus_clear(t, e);
 
 	if (r == 0)
+		r = exclusions_clear(t, e);
+	if (r == 0)
 		r = stacks_clear(t, e);
 	if (r == 0)
 		fault_point("poke-cleared");
+	if (r == 1 && is_trapped(t) && (t->caps & BACKEND_STEP) && t->was_running && entries_pass(t) < 0)
+		return err_set(e, ERR_FAILED, EIO, "", "a vCPU could not be stepped past a breakpoint");
 	return r;
 }

@@ -40,6 +40,38 @@ const char *const poke_fault_points[] = {
 	NULL,
 };
 
+const char *const poke_fault_points_staged[] = {
+	"poke-begin",
+	"poke-checked",
+	"poke-trap-recorded",
+	"poke-site-trapped",
+	"poke-barrier",
+	"poke-trapped",
+	"poke-quiet",
+	"poke-tail-recorded",
+	"poke-site-tailed",
+	"poke-tailed",
+	"poke-head-recorded",
+	"poke-site-headed",
+	"poke-headed",
+	"poke-read-back",
+	"poke-verify-recorded",
+	"poke-released",
+	"poke-done",
+	NULL,
+};
+
+const char *const poke_fault_points_flipped[] = {
+	"poke-begin",
+	"poke-checked",
+	"poke-write-recorded",
+	"poke-flipped",
+	"poke-read-back",
+	"poke-verify-recorded",
+	"poke-done",
+	NULL,
+};
+
 const char *const poke_fault_points_rare[] = {
 	"poke-page-written", "poke-retry", "poke-undo", "poke-site-undone", "poke-undone", "poke-site-settled", NULL,
 };

@@ -22,10 +22,11 @@ static int record_pause(struct backend_pause_hook *hook, bool was_running, struc
 	struct poke_tx *t = container_of(hook, struct poke_tx, hook);
 
 	t->was_running = was_running;
-	int r = poke_tx_record(t, POKE_PAUSED, e);
+	int r = t->quiet ? 0 : poke_tx_record(t, POKE_PAUSED, e);
 	if (r < 0)
 		return r;
-	fault_point("poke-pause-recorded");
+	if (!t->quiet)
+		fault_point("poke-pause-recorded");
 	t->pause_began = now_us();
 	return 0;
 }
@@ -74,5 +75,6 @@ int poke_tx_resume(struct poke_tx *t, struct err *e)
 	}
 	count_pause(t);
 	t->paused = false;
-	return 0;
+	/* Who was held has perhaps been moved, or what it waits for is there. */
+	return t->armed ? t->backend->ops->live->release(t->backend, e) : 0;
 }

@@ -159,25 +159,12 @@ static int site_build(const struct arch_ops *arch, const struct plan_want *w, st
 				   .len = w->len,
 				   .split = w->split,
 				   .boundaries = old_mask,
-				   .new_boundaries = new_mask };
+				   .new_boundaries = new_mask,
+				   .operand = !w->new_is_code };
 	memcpy(ret->old_bytes, w->present, w->len);
 	memcpy(ret->new_bytes, w->new_bytes, w->len);
 	memcpy(ret->label, w->label, sizeof(ret->label) - 1);
 	return 0;
-}
-
-/* Why not one of the gentler roads. */
-static void plan_choose_mode(struct poke_plan *p, unsigned caps)
-{
-	bool traps = caps & (BACKEND_TRAP_INT3 | BACKEND_TRAP_HW);
-	const char *why = "the only mode this version carries out";
-
-	if (!(caps & BACKEND_REMAP) && !(caps & BACKEND_NONSTOP))
-		why = "guest pages cannot be replaced and nothing can be written while vCPUs run here";
-	else if (!(caps & BACKEND_REMAP) && !traps)
-		why = "guest pages cannot be replaced and vCPUs cannot be trapped here";
-	p->mode = POKE_MODE_STOPPED;
-	snprintf(p->why, sizeof(p->why), "%s", why);
 }
 
 static int by_address(const void *a, const void *b)
@@ -229,7 +216,7 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 	int r = wants_sort(wants, n_wants, sorted, e);
 	if (r < 0)
 		return r;
-	plan_choose_mode(p, caps);
+	p->caps = caps;
 	for (size_t i = 0; i < n_wants; i++) {
 		struct poke_site *site = &p->sites[p->n_sites];
 
@@ -241,6 +228,7 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 		p->n_sites++;
 		p->needs_quiescence |= (site->boundaries & (site->boundaries - 1)) != 0;
 	}
+	plan_choose(p);
 	*ret = TAKE_PTR(p);
 	return 0;
 }

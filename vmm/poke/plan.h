@@ -33,6 +33,20 @@ struct plan_want {
  */
 int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_want *wants, size_t n_wants,
 	       struct poke_plan **ret, struct err *e);
+/*
+ * Modes, gentlest first: flipped, staged, held, stopped; each is at least as safe as
+ * the one before it. plan_build() takes the gentlest that is safe for these sites
+ * on this backend. plan_choose() does so again after atomic or exclusions were set.
+ */
+void plan_choose(struct poke_plan *p);
+/* Why mode cannot carry out p safely; NULL: it can. */
+const char *plan_mode_unfit(const struct poke_plan *p, enum poke_mode mode);
+/* An operator's choice: any mode that is safe here, which is never a gentler one. -EOPNOTSUPP, rule "mode". */
+int plan_set_mode(struct poke_plan *p, enum poke_mode mode, struct err *e);
+const char *plan_trap_unfit(const struct poke_plan *p, enum backend_trap trap);
+/* The kind of trap to stage with, where both are there. -EOPNOTSUPP, rule "trap". */
+int plan_set_trap(struct poke_plan *p, enum backend_trap trap, struct err *e);
+
 void plan_free(struct poke_plan *p); /* NULL allowed */
 DEFINE_CLEANUP(struct poke_plan, plan_free)
 

@@ -21,12 +21,14 @@ enum record {
 };
 
 /*
- * One arrow. A mode's road is the chain of its rows from POKE_PLANNED to
- * POKE_DONE; a mode without rows is refused. precheck still writes nothing.
+ * One arrow. A mode's road is the chain of its rows from POKE_PLANNED to POKE_DONE;
+ * of several rows from one state the first whose condition holds is taken. A mode
+ * without rows is refused. precheck still changes nothing that lasts.
  */
 struct transition {
 	unsigned modes;
 	enum poke_state from, to;
+	bool (*when)(const struct poke_tx *t); /* NULL: always */
 	const char *name;
 	enum record record;
 	const char *recorded; /* kill point right after the record, or NULL */
@@ -55,8 +57,87 @@ static const struct transition transitions[] = {
 		.step = poke_stopped_write,
 	},
 	{
-		.modes = MODE(POKE_MODE_STOPPED),
+		.modes = MODE(POKE_MODE_FLIPPED),
+		.from = POKE_PLANNED,
+		.to = POKE_PAUSED,
+		.when = poke_flipped_pauses,
+		.name = "pause",
+		.record = RECORD_IN_STEP,
+		.precheck = poke_tx_cancelled,
+		.step = poke_stopped_pause,
+	},
+	{
+		.modes = MODE(POKE_MODE_FLIPPED),
+		.from = POKE_PLANNED,
+		.to = POKE_WRITTEN,
+		.name = "flip",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-write-recorded",
+		.precheck = poke_stopped_check,
+		.step = poke_flipped_flip,
+	},
+	{
+		.modes = MODE(POKE_MODE_FLIPPED),
+		.from = POKE_PAUSED,
+		.to = POKE_WRITTEN,
+		.name = "flip",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-write-recorded",
+		.precheck = poke_stopped_check,
+		.step = poke_flipped_flip,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_PLANNED,
+		.to = POKE_TRAPPED,
+		.name = "trap",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-trap-recorded",
+		.precheck = poke_stopped_check,
+		.step = poke_staged_trap,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_TRAPPED,
+		.to = POKE_TAILED,
+		.when = poke_staged_has_tail,
+		.name = "tail",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-tail-recorded",
+		.precheck = poke_staged_quiesce,
+		.step = poke_staged_tail,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_TRAPPED,
+		.to = POKE_HEADED,
+		.name = "head",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-head-recorded",
+		.precheck = poke_staged_quiesce,
+		.step = poke_staged_head,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_TAILED,
+		.to = POKE_HEADED,
+		.name = "head",
+		.record = RECORD_BEFORE,
+		.recorded = "poke-head-recorded",
+		.step = poke_staged_head,
+	},
+	{
+		.modes = MODE(POKE_MODE_STOPPED) | MODE(POKE_MODE_FLIPPED),
 		.from = POKE_WRITTEN,
+		.to = POKE_VERIFIED,
+		.name = "verify",
+		.record = RECORD_AFTER,
+		.recorded = "poke-verify-recorded",
+		.step = poke_stopped_verify,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_HEADED,
 		.to = POKE_VERIFIED,
 		.name = "verify",
 		.record = RECORD_AFTER,
@@ -72,13 +153,42 @@ static const struct transition transitions[] = {
 		.recorded = "poke-done",
 		.step = poke_stopped_resume,
 	},
+	{
+		.modes = MODE(POKE_MODE_FLIPPED),
+		.from = POKE_VERIFIED,
+		.to = POKE_DONE,
+		.name = "finish",
+		.record = RECORD_LAST,
+		.recorded = "poke-done",
+		.step = poke_flipped_finish,
+	},
+	{
+		.modes = MODE(POKE_MODE_STAGED) | MODE(POKE_MODE_HELD),
+		.from = POKE_VERIFIED,
+		.to = POKE_DONE,
+		.name = "release",
+		.record = RECORD_LAST,
+		.recorded = "poke-done",
+		.step = poke_staged_finish,
+	},
 };
 
-static const struct transition *transition_find(enum poke_mode mode, enum poke_state from)
+/* Back to all-old; the run state is put back afterwards. -EUCLEAN (ERR_ATTENTION): neither forth nor back. */
+static int (*const undos[])(struct poke_tx *t, struct err *e) = {
+	[POKE_MODE_STOPPED] = poke_tx_undo,
+	[POKE_MODE_STAGED] = poke_staged_undo,
+	[POKE_MODE_HELD] = poke_staged_undo,
+	[POKE_MODE_FLIPPED] = poke_flipped_undo,
+};
+
+static const struct transition *transition_find(const struct poke_tx *t, enum poke_state from)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(transitions); i++)
-		if ((transitions[i].modes & MODE(mode)) && transitions[i].from == from)
-			return &transitions[i];
+	for (size_t i = 0; i < ARRAY_SIZE(transitions); i++) {
+		const struct transition *row = &transitions[i];
+
+		if ((row->modes & MODE(t->plan->mode)) && row->from == from && (!row->when || row->when(t)))
+			return row;
+	}
 	return NULL;
 }
 
@@ -131,7 +241,7 @@ static int carry_out(struct poke_tx *t, struct err *e)
 	enum poke_state state = POKE_PLANNED;
 
 	for (int i = 0; state != POKE_DONE && i < POKE_STATE_COUNT; i++) {
-		const struct transition *row = transition_find(t->plan->mode, state);
+		const struct transition *row = transition_find(t, state);
 
 		if (!row)
 			return err_set(e, ERR_REFUSED, EOPNOTSUPP, "mode", "mode %s is not available",
@@ -144,6 +254,14 @@ static int carry_out(struct poke_tx *t, struct err *e)
 	return 0;
 }
 
+/* The VM runs as it was found, and no vCPU waits for us any more. */
+static int let_go(struct poke_tx *t, struct err *e)
+{
+	int r = t->paused ? poke_tx_resume(t, e) : 0;
+
+	return r >= 0 && t->armed ? poke_staged_disarm(t, e) : r;
+}
+
 /*
  * Back to all-old and to the run state found. e holds why and keeps it unless
  * going back fails too. A failed undo still resumes: the contract is that a VM
@@ -152,15 +270,15 @@ static int carry_out(struct poke_tx *t, struct err *e)
 static int go_back(struct poke_tx *t, int cause, struct err *e)
 {
 	struct err why = { 0 }, late = { 0 };
-	int r = 0, resumed = 0;
+	int r = 0, released = 0;
 
 	if (t->stuck)
 		return -EUCLEAN;
 	if (t->touched)
-		r = poke_tx_undo(t, &why);
-	if (t->paused)
-		resumed = poke_tx_resume(t, r < 0 ? &late : &why);
-	if (r < 0 || resumed < 0) {
+		r = undos[t->plan->mode](t, &why);
+	if (!t->stuck)
+		released = let_go(t, r < 0 ? &late : &why);
+	if (r < 0 || released < 0) {
 		err_prefix(&why, "%.200s", e->text);
 		*e = why;
 		return -EUCLEAN;
@@ -168,40 +286,6 @@ static int go_back(struct poke_tx *t, int cause, struct err *e)
 	if (poke_tx_record(t, POKE_UNDONE, &late) >= 0)
 		fault_point("poke-undone");
 	return cause == -EUCLEAN ? -EIO : cause; /* -EUCLEAN means attention, and only that */
-}
-
-static int plan_check(const struct poke_plan *plan, const struct poke_quiesce *quiesce, struct err *e)
-{
-	if (plan->needs_quiescence && !quiesce)
-		return err_set(
-			e, ERR_REFUSED, EOPNOTSUPP, "quiescence",
-			"a site replaces several instructions, and nobody can tell whether a sleeping task stands between them");
-	for (size_t i = 0; i < plan->n_sites; i++)
-		if (!poke_site_valid(&plan->sites[i]) ||
-		    (i && plan->sites[i].gva - plan->sites[i - 1].gva < plan->sites[i - 1].len) ||
-		    (i && plan->sites[i].gva < plan->sites[i - 1].gva))
-			return err_set_addr(e, ERR_FAILED, EINVAL, "", plan->sites[i].gva, "%.95s: the plan is damaged",
-					    plan->sites[i].label);
-	return 0;
-}
-
-/* The count is taken before the pause: a round trip that the guest does not feel. */
-static int poke_tx_prepare(struct poke_tx *t, struct err *e)
-{
-	struct backend_info info = { 0 };
-	int r = plan_check(t->plan, t->quiesce, e);
-
-	if (r >= 0)
-		r = t->backend->ops->info(t->backend, &info, e);
-	if (r < 0)
-		return r;
-	if (info.vcpus < 1 || info.vcpus > VCPU_MAX)
-		return err_set(e, ERR_FAILED, ERANGE, "", "the VM has %zu vCPUs; 1 to %d can be handled", info.vcpus,
-			       VCPU_MAX);
-	t->caps = info.caps;
-	t->n_vcpus = info.vcpus;
-	t->regs = calloc(info.vcpus, sizeof(*t->regs));
-	return t->regs ? 0 : err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 }
 
 int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_plan *plan, struct poke_quiesce *quiesce,
@@ -221,7 +305,7 @@ int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_p
 		if (r < 0)
 			r = go_back(&t, explain(r, "prepare", &why), &why);
 	}
-	free(t.regs);
+	poke_tx_clear_up(&t);
 	t.stats.elapsed_us = now_us() - began;
 	*ret_stats = t.stats;
 	if (r < 0 && e)

@@ -19,6 +19,8 @@
 
 #define POKE_SITE_LEN_MAX 64
 #define POKE_SITES_MAX 16384
+#define POKE_EXCLUSIONS_MAX 16
+#define POKE_TRAPS_HW_MAX 4 /* debug registers of an x86 CPU */
 
 enum poke_mode {
 	POKE_MODE_STOPPED, /* all vCPUs out of guest mode, check, write, resume */
@@ -29,11 +31,11 @@ enum poke_mode {
 
 enum poke_state {
 	POKE_PLANNED,
-	POKE_PAUSED,   /* stopped: every vCPU is out of guest mode and outside every range */
+	POKE_PAUSED,   /* stopped, some flipped: every vCPU is out of guest mode and outside every range */
 	POKE_TRAPPED,  /* staged, held: a trap on each old boundary */
 	POKE_TAILED,   /* staged, held: all bytes but the first are new */
 	POKE_HEADED,   /* staged, held: first bytes are new */
-	POKE_WRITTEN,  /* stopped: all bytes are new */
+	POKE_WRITTEN,  /* stopped, flipped: all bytes are new */
 	POKE_VERIFIED, /* read back, equal to new */
 	POKE_DONE,     /* the VM runs again as it was found */
 	POKE_UNDONE,   /* all bytes are old again, the VM runs as it was found */
@@ -50,13 +52,24 @@ struct poke_site {
 	uint8_t new_bytes[POKE_SITE_LEN_MAX];
 	uint64_t boundaries;	 /* bit i: an OLD instruction begins at offset i; bit 0 is always set */
 	uint64_t new_boundaries; /* the same for the new bytes */
+	bool operand;		 /* bytes inside an instruction: there is nowhere to put a trap */
 	char label[96];		 /* "do_idle+0x3c", for sentences */
+};
+
+/* Text [start, end) in which no vCPU may stand when old becomes new, e.g. from a lock to its unlock. */
+struct poke_exclusion {
+	uint64_t start, end;
 };
 
 /* Owned by the caller of plan_build(). Sites are sorted by gva and do not overlap. */
 struct poke_plan {
 	enum poke_mode mode;
 	char why[160];		/* why this mode */
+	enum backend_trap trap;	/* staged, held: made of what */
+	unsigned caps;		/* of the backend it was made for */
+	bool atomic;		/* no vCPU may ever see one site new after another one old */
+	size_t n_exclusions;
+	struct poke_exclusion exclusions[POKE_EXCLUSIONS_MAX];
 	size_t n_sites;
 	struct poke_site *sites;
 	bool needs_quiescence;	/* some site replaces more than one old instruction */
@@ -70,6 +83,14 @@ struct poke_stats {
 	unsigned retries;	   /* pauses given up because something was inside a range */
 	uint64_t longest_pause_us; /* from asking for the stop to the acknowledged resume */
 	uint64_t elapsed_us;
+
+	/* Modes other than stopped. */
+	unsigned traps;	      /* times a vCPU came to a trap of ours */
+	unsigned held;	      /* ... and had to wait there */
+	unsigned kicked;      /* vCPUs taken out of guest mode by the barriers */
+	unsigned already_out; /* vCPUs that needed nothing: they were out */
+	uint64_t waited_us;   /* in barriers, in all */
+	uint64_t held_us;     /* longest that one vCPU was held */
 };
 
 /* Asks about contexts that are not in a vCPU's RIP: see guest_stacks_scan(). */
@@ -107,25 +128,34 @@ int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_p
 /* Reads a site's present bytes (len of them). */
 int poke_site_read(struct backend *b, const struct poke_site *site, uint8_t *ret, struct err *e);
 
-/* What a site holds now. */
+/* What a site holds now. Breakpoints of ours are foreign here: see poke_plan_holds(). */
 enum poke_holds { POKE_HOLDS_OLD, POKE_HOLDS_NEW, POKE_HOLDS_MIX, POKE_HOLDS_FOREIGN };
 /* MIX: every byte is either the old or the new one at its place. FOREIGN: some byte is neither. */
 int poke_site_holds(struct backend *b, const struct poke_site *site, enum poke_holds *ret,
 		    uint8_t *ret_bytes /* POKE_SITE_LEN_MAX or NULL */, struct err *e);
 
+/* The same of the plan's site number i, where a breakpoint on a boundary may be the transaction's own (staged, held). */
+int poke_plan_holds(struct backend *b, const struct poke_plan *plan, size_t i, enum poke_holds *ret,
+		    uint8_t *ret_bytes /* POKE_SITE_LEN_MAX or NULL */, struct err *e);
+
 /*
  * Recovery: the same transaction after a crash, VM paused by the caller. Brings every
- * site to all-old (to_new false) or all-new, from any mixture of the two.
+ * site to all-old (to_new false) or all-new, from any mixture of the two and the
+ * transaction's own breakpoints. Staged and held: to new from POKE_HEADED on (vCPUs may
+ * be in new code, none is inside an old range), to old before (none was in new code).
  * -EUCLEAN (ERR_ATTENTION) when a site holds foreign bytes: nothing is written then.
  */
 int poke_settle(struct backend *b, const struct poke_plan *plan, bool to_new, struct err *e);
 
 /*
  * Kill points (vmm/fault.h), NULL-terminated. The first list is passed by every
- * transaction that succeeds, in this order; the second only by some: a site on two
- * pages, a retry, an undo, a recovery.
+ * transaction of mode stopped that succeeds, in this order; those of staged and
+ * held, and of flipped, have lists of their own. The rare ones are passed only by
+ * some: a site on two pages, a range that needs quiescence, a retry, an undo, a recovery.
  */
 extern const char *const poke_fault_points[];
+extern const char *const poke_fault_points_staged[];
+extern const char *const poke_fault_points_flipped[];
 extern const char *const poke_fault_points_rare[];
 
 const char *poke_mode_name(enum poke_mode mode);

@@ -56,6 +56,36 @@ int poke_site_write(struct backend *b, const struct poke_site *site, const uint8
 	return r < 0 ? r : 0;
 }
 
+int poke_site_store(struct backend *b, const struct poke_site *site, const uint8_t *bytes, size_t from, size_t to,
+		    struct err *e)
+{
+	const struct backend_live_ops *live = b->ops->live;
+	size_t mid = to < site->split ? to : site->split;
+	int r = site_check(site, e);
+
+	if (r < 0 || to > site->len)
+		return r < 0 ? r : -EINVAL;
+	if (from < mid)
+		r = live->write(b, site->gpa + from, bytes + from, mid - from, e);
+	if (from < mid)
+		from = mid;
+	if (r >= 0 && from < to)
+		r = live->write(b, site->gpa_rest + (from - site->split), bytes + from, to - from, e);
+	return r < 0 ? r : 0;
+}
+
+int poke_site_trap(struct backend *b, const struct arch_ops *arch, const struct poke_site *site, struct err *e)
+{
+	uint8_t bytes[POKE_SITE_LEN_MAX];
+	int r = 0;
+
+	memset(bytes, arch->trap[0], sizeof(bytes));
+	for (size_t i = 0; i < site->len && r >= 0; i++)
+		if (site->boundaries >> i & 1)
+			r = poke_site_store(b, site, bytes, i, i + 1, e);
+	return r;
+}
+
 static enum poke_holds holds_of(const struct poke_site *site, const uint8_t *bytes)
 {
 	if (memcmp(bytes, site->old_bytes, site->len) == 0)
@@ -82,6 +112,44 @@ int poke_site_holds(struct backend *b, const struct poke_site *site, enum poke_h
 	return 0;
 }
 
+/*
+ * Breakpoints of ours count as the old bytes they stand on: of an undone or unfinished
+ * transaction, where new ones were not fetched yet. A guest's kprobe looks the same;
+ * it is told apart by when it may be there: not while such a transaction is open.
+ */
+static bool traps_lifted(const struct poke_plan *plan, const struct poke_site *site, uint8_t *bytes)
+{
+	bool any = false;
+
+	if ((plan->mode != POKE_MODE_STAGED && plan->mode != POKE_MODE_HELD) || plan->trap != BACKEND_TRAP_KIND_INT3)
+		return false;
+	for (size_t i = 0; i < site->len; i++)
+		if ((site->boundaries >> i & 1) && bytes[i] == arch_x86_64.trap[0] && bytes[i] != site->old_bytes[i] &&
+		    bytes[i] != site->new_bytes[i]) {
+			bytes[i] = site->old_bytes[i];
+			any = true;
+		}
+	return any;
+}
+
+int poke_plan_holds(struct backend *b, const struct poke_plan *plan, size_t i, enum poke_holds *ret, uint8_t *ret_bytes,
+		    struct err *e)
+{
+	const struct poke_site *site = &plan->sites[i];
+	uint8_t bytes[POKE_SITE_LEN_MAX];
+	int r = poke_site_read(b, site, bytes, e);
+
+	if (r < 0)
+		return r;
+	if (ret_bytes)
+		memcpy(ret_bytes, bytes, site->len);
+	bool lifted = traps_lifted(plan, site, bytes);
+	*ret = holds_of(site, bytes);
+	if (lifted && *ret != POKE_HOLDS_FOREIGN)
+		*ret = POKE_HOLDS_MIX;
+	return 0;
+}
+
 /* Everything is looked at before anything is written: one foreign site stops all. */
 static int settle_check(struct backend *b, const struct poke_plan *plan, struct err *e)
 {
@@ -90,7 +158,7 @@ static int settle_check(struct backend *b, const struct poke_plan *plan, struct 
 		uint8_t bytes[POKE_SITE_LEN_MAX];
 		char hex[2 * POKE_SITE_LEN_MAX + 1];
 		enum poke_holds holds;
-		int r = poke_site_holds(b, site, &holds, bytes, e);
+		int r = poke_plan_holds(b, plan, i, &holds, bytes, e);
 
 		if (r < 0)
 			return r;

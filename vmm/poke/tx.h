@@ -7,6 +7,7 @@
 #define VMPOKE_VMM_POKE_TX_H
 
 #include "vmm/poke/poke.h"
+#include "vmm/poke/trap.h"
 
 struct poke_tx {
 	struct backend *backend;
@@ -26,6 +27,16 @@ struct poke_tx {
 	bool was_running; /* what the last pause found */
 	bool stuck;	  /* resuming failed: nothing more may be tried */
 	size_t touched;	  /* sites 0 .. touched - 1 may hold something else than old */
+
+	/* Modes other than stopped. */
+	bool quiet;		  /* a pause is not a state of this mode: it is not recorded */
+	bool fetched;		  /* some vCPU may be in new code */
+	bool armed;		  /* hits may come to traps */
+	struct poke_traps *traps; /* staged, held */
+	struct backend_flip *flips; /* flipped: room for the pieces of all sites */
+	uint64_t *pages;	  /* of all sites, sorted, each once */
+	size_t n_pages;
+	struct poke_plan inverse; /* old and new exchanged, for a way back on which contexts count; sites NULL: none do */
 };
 
 /* Tells the log of a state. */
@@ -40,18 +51,48 @@ int poke_tx_resume(struct poke_tx *t, struct err *e);
 /* clear.c: is anything inside a range? VM paused. 0: no; 1: yes, *e names it; negative: cannot tell. */
 int poke_tx_clear(struct poke_tx *t, struct err *e);
 
-/* stopped.c: the steps of mode stopped. */
+/* stopped.c: the steps of mode stopped; all but pause and write serve the others as well. */
 int poke_stopped_pause(struct poke_tx *t, struct err *e);
 int poke_stopped_check(struct poke_tx *t, struct err *e);
 int poke_stopped_write(struct poke_tx *t, struct err *e);
 int poke_stopped_verify(struct poke_tx *t, struct err *e);
 int poke_stopped_resume(struct poke_tx *t, struct err *e);
 
+/* flipped.c */
+bool poke_flipped_pauses(const struct poke_tx *t);
+int poke_flipped_flip(struct poke_tx *t, struct err *e);
+int poke_flipped_finish(struct poke_tx *t, struct err *e);
+int poke_flipped_undo(struct poke_tx *t, struct err *e);
+
+/* staged.c: staged and held. */
+bool poke_staged_has_tail(const struct poke_tx *t);
+int poke_staged_trap(struct poke_tx *t, struct err *e);
+int poke_staged_quiesce(struct poke_tx *t, struct err *e);
+int poke_staged_tail(struct poke_tx *t, struct err *e);
+int poke_staged_head(struct poke_tx *t, struct err *e);
+int poke_staged_finish(struct poke_tx *t, struct err *e);
+int poke_staged_undo(struct poke_tx *t, struct err *e);
+/* Nobody is at a trap of ours any more, and none comes: no trap is left in memory. */
+int poke_staged_disarm(struct poke_tx *t, struct err *e);
+
+/* prepare.c: everything that can fail without having touched the guest. */
+int poke_tx_prepare(struct poke_tx *t, struct err *e);
+void poke_tx_clear_up(struct poke_tx *t);
+
 /* undo.c: every touched site back to old, VM still paused. -EUCLEAN (ERR_ATTENTION) when that fails. */
 int poke_tx_undo(struct poke_tx *t, struct err *e);
+/* The same from a running VM: paused first, no vCPU and no context inside new instructions. Stays paused. */
+int poke_tx_undo_paused(struct poke_tx *t, struct err *e);
+/* Pauses until nothing is inside a range of the way back. */
+int poke_tx_pause_back(struct poke_tx *t, struct err *e);
 
 /* poke_site.c */
 bool poke_site_valid(const struct poke_site *site);
 int poke_site_write(struct backend *b, const struct poke_site *site, const uint8_t *bytes, struct err *e);
+/* Bytes [from, to) of the site while vCPUs run (ops->live). */
+int poke_site_store(struct backend *b, const struct poke_site *site, const uint8_t *bytes, size_t from, size_t to,
+		    struct err *e);
+/* A breakpoint on every old boundary, while vCPUs run (ops->live). */
+int poke_site_trap(struct backend *b, const struct arch_ops *arch, const struct poke_site *site, struct err *e);
 
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The way back from a transaction that wrote something and cannot go on. The VM
- * is still paused as it was for the first write, so no vCPU has seen a new byte
- * and the ranges are still clear. Must never report all-old without having read it.
+ * The way back from a transaction that wrote something and cannot go on, with the VM
+ * paused: still, as it was for the first write, so that no vCPU has seen a new byte
+ * and the ranges are clear; or again, and then cleared for the opposite change.
+ * Must never report all-old without having read it.
  */
 #include <errno.h>
 #include <string.h>
@@ -80,4 +81,53 @@ int poke_tx_undo(struct poke_tx *t, struct err *e)
 		if (undo_round(t, &why) == 0)
 			return 0;
 	return undo_failed(t, &why, e);
+}
+
+#define BACK_US UINT64_C(1000000) /* a transaction that timed out gets that much more to find its way back */
+
+static int pause_cleared(struct poke_tx *t, struct err *e)
+{
+	const struct poke_plan *plan = t->plan;
+	uint64_t deadline = t->deadline, soon = now_us() + BACK_US;
+
+	if (!t->inverse.sites)
+		return poke_tx_pause(t, e);
+	if (deadline < soon)
+		t->deadline = soon;
+	t->plan = &t->inverse;
+	int r = poke_stopped_pause(t, e);
+	t->plan = plan;
+	t->deadline = deadline;
+	return r;
+}
+
+/*
+ * The new instructions are the old ones of the way back: whoever stands inside one is
+ * walked out of it. Without an inverse no site has more than one of them. A pause in
+ * which that could not be shown is given up: who stands inside has to move on.
+ */
+int poke_tx_pause_back(struct poke_tx *t, struct err *e)
+{
+	int r = t->paused ? poke_tx_resume(t, e) : 0;
+
+	t->quiet = true;
+	if (r >= 0)
+		r = pause_cleared(t, e);
+	if (r >= 0)
+		t->fetched = false; /* nobody is in the new code, and nobody gets there */
+	return r;
+}
+
+int poke_tx_undo_paused(struct poke_tx *t, struct err *e)
+{
+	struct err why = { 0 };
+	int r = -EIO;
+
+	for (int i = 0; i < UNDO_ROUNDS && r < 0 && r != -ETIMEDOUT && !t->stuck; i++) {
+		why = (struct err){ 0 };
+		r = t->fetched ? poke_tx_pause_back(t, &why) : t->paused ? 0 : poke_tx_pause(t, &why);
+	}
+	if (r >= 0)
+		return poke_tx_undo(t, e);
+	return err_set(e, ERR_ATTENTION, EUCLEAN, "undo", "the change could not be taken back: %.350s", why.text);
 }
