@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "vmm/backend.h"
+#include "vmm/backend/kvm.h"
 #include "vmm/backend/qemu.h"
 
 static const struct backend_ops *const backend_table[] = {
 	&backend_qemu,
+	&backend_kvm,
 };
 
 const struct backend_ops *backend_find(const char *name)

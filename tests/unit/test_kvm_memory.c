@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Guest RAM without a guest: addresses at every edge, flips that move pages about,
+ * and that thousands of them leak neither memory nor mappings. Needs no /dev/kvm.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vmm/kvm/memory.h"
+
+#define MIB (1ull << 20)
+
+static struct memory mem;
+
+static int setup(void **state)
+{
+	(void)state;
+	return memory_init(&mem, 16 * MIB, NULL);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	memory_done(&mem);
+	return 0;
+}
+
+static void edges(void **state)
+{
+	uint8_t buf[64] = { 1 };
+
+	(void)state;
+	assert_int_equal(memory_write(&mem, 16 * MIB - 64, buf, 64), 0);
+	assert_int_equal(memory_write(&mem, 16 * MIB - 63, buf, 64), -EFAULT);
+	assert_int_equal(memory_read(&mem, 16 * MIB, buf, 1), -EFAULT);
+	assert_int_equal(memory_read(&mem, MEMORY_HIGH_START, buf, 1), -EFAULT);
+	assert_int_equal(memory_read(&mem, UINT64_MAX, buf, 2), -EFAULT);
+	assert_int_equal(memory_read(&mem, UINT64_MAX - 1, buf, 64), -EFAULT);
+	assert_int_equal(memory_read(&mem, 0, buf, (size_t)1 << 62), -EFAULT);
+	assert_null(memory_at(&mem, 16 * MIB - 4, 8));
+	assert_non_null(memory_at(&mem, 16 * MIB - 4, 4));
+}
+
+/* RAM above 4 GiB follows the low part in the file, with no gap. */
+static void high_part(void **state)
+{
+	struct memory big;
+	uint32_t v = 0x12345678, got = 0;
+
+	(void)state;
+	assert_int_equal(memory_init(&big, MEMORY_LOW_MAX + 8 * MIB, NULL), 0);
+	assert_int_equal(memory_write(&big, MEMORY_HIGH_START + 8 * MIB - 4, &v, 4), 0);
+	assert_int_equal(memory_read(&big, MEMORY_HIGH_START + 8 * MIB - 4, &got, 4), 0);
+	assert_int_equal(got, v);
+	assert_int_equal(memory_read(&big, MEMORY_HIGH_START + 8 * MIB - 3, &got, 4), -EFAULT);
+	assert_int_equal(memory_read(&big, MEMORY_LOW_MAX - 2, &got, 4), -EFAULT); /* into the device hole */
+	memory_done(&big);
+}
+
+/* What KVM would see. */
+static uint8_t slot_byte(uint64_t gpa)
+{
+	return ((volatile uint8_t *)mem.slots)[gpa];
+}
+
+static void flip_one(void **state)
+{
+	const uint8_t new[] = { 0xaa, 0xbb };
+	const struct backend_flip f = { .gpa = 0x5ffe, .len = 2, .bytes = new };
+	uint8_t page[PAGE_SIZE], got[PAGE_SIZE];
+
+	(void)state;
+	memset(page, 0x11, sizeof(page));
+	memory_write(&mem, 0x5000, page, sizeof(page));
+	assert_int_equal(memory_flip(&mem, &f, 1, NULL), 0);
+	memcpy(page + 0xffe, new, 2);
+	memory_read(&mem, 0x5000, got, sizeof(got));
+	assert_memory_equal(got, page, sizeof(page));
+	assert_int_equal(slot_byte(0x5ffe), 0xaa);
+	assert_int_equal(slot_byte(0x5000), 0x11);
+	/* A write lands where KVM looks now. */
+	memory_write(&mem, 0x5001, "z", 1);
+	assert_int_equal(slot_byte(0x5001), 'z');
+	assert_non_null(memory_at(&mem, 0x5000, PAGE_SIZE));
+	assert_null(memory_at(&mem, 0x5ff0, 32)); /* the next page is not behind it in the file any more */
+}
+
+static void flip_refusals(void **state)
+{
+	const uint8_t b[8] = { 0 };
+	struct err e = { 0 };
+	struct backend_flip f = { .gpa = 0x5ffe, .len = 3, .bytes = b };
+
+	(void)state;
+	assert_int_equal(memory_flip(&mem, &f, 1, &e), -EFAULT); /* crosses a page */
+	f = (struct backend_flip){ .gpa = 16 * MIB, .len = 1, .bytes = b };
+	assert_int_equal(memory_flip(&mem, &f, 1, &e), -EFAULT);
+	f = (struct backend_flip){ .gpa = 0, .len = 0, .bytes = b };
+	assert_int_equal(memory_flip(&mem, &f, 1, &e), -EFAULT);
+	assert_int_equal(memory_flip(&mem, &f, 0, &e), -EINVAL);
+}
+
+/* Pages between the touched ones keep what is in them, and stay writable afterwards. */
+static void flip_with_a_gap(void **state)
+{
+	const uint8_t a = 1, b = 2;
+	const struct backend_flip f[] = { { 0x9000, 1, &a }, { 0xd000, 1, &b } };
+
+	(void)state;
+	memory_write(&mem, 0xb123, "q", 1);
+	assert_int_equal(memory_flip(&mem, f, 2, NULL), 0);
+	assert_int_equal(slot_byte(0x9000), 1);
+	assert_int_equal(slot_byte(0xd000), 2);
+	assert_int_equal(slot_byte(0xb123), 'q');
+	mem.slots[0xb124] = 'r'; /* SIGSEGV if it were still frozen */
+	assert_int_equal(memory_at(&mem, 0xb124, 1)[0], 'r');
+}
+
+static unsigned count_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+	unsigned n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += !!strstr(line, "vmpoke-guest");
+	fclose(f);
+	return n;
+}
+
+static blkcnt_t blocks(void)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(mem.fd, &st), 0);
+	return st.st_blocks;
+}
+
+/* Ranges of 1 to 8 pages all over 2 MiB, overlapping, checked against a plain copy of what memory should hold. */
+static void many_flips(void **state)
+{
+	enum { AREA = 512 * PAGE_SIZE, ROUNDS = 10000 };
+	uint8_t *model = calloc(1, AREA), *got = malloc(AREA);
+	uint32_t seed = 12345;
+
+	(void)state;
+	for (int i = 0; i < ROUNDS; i++) {
+		seed = seed * 1103515245 + 12345;
+		uint64_t page = (seed >> 16) % 504, n = 1 + (seed >> 8) % 8;
+		uint8_t value = (uint8_t)i;
+		const struct backend_flip f[] = { { page * PAGE_SIZE + 7, 1, &value },
+						  { (page + n - 1) * PAGE_SIZE + 9, 1, &value } };
+		assert_int_equal(memory_flip(&mem, f, 2, NULL), 0);
+		model[f[0].gpa] = model[f[1].gpa] = value;
+		uint64_t other = (seed >> 4) % AREA;
+		memory_write(&mem, other, &value, 1);
+		model[other] = value;
+	}
+	assert_int_equal(memory_read(&mem, 0, got, AREA), 0);
+	assert_memory_equal(got, model, AREA);
+	assert_memory_equal(mem.slots, model, AREA);
+	assert_true(count_mappings() <= 512 + 2);
+	/* In use, plus spares: 512 pages each at most, 8 blocks of 512 bytes per page. */
+	assert_true(blocks() <= (512 + 512 + 8) * 8);
+	free(model);
+	free(got);
+}
+
+/* The same range again and again: two places, and at home it is one mapping again. */
+static void same_range(void **state)
+{
+	uint8_t v = 0;
+	const struct backend_flip f = { 0x123456, 1, &v };
+
+	(void)state;
+	for (int i = 0; i < 10000; i++) {
+		v = (uint8_t)i;
+		assert_int_equal(memory_flip(&mem, &f, 1, NULL), 0);
+		assert_int_equal(slot_byte(f.gpa), v);
+	}
+	assert_int_equal(count_mappings(), 2);
+	assert_true(blocks() <= 2 * 8);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(edges, setup, teardown),
+		cmocka_unit_test_setup_teardown(high_part, setup, teardown),
+		cmocka_unit_test_setup_teardown(flip_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(flip_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(flip_with_a_gap, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_flips, setup, teardown),
+		cmocka_unit_test_setup_teardown(same_range, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Our own virtual machine monitor on /dev/kvm: one machine, one thread per vCPU,
+ * guest memory in a memfd of ours (which is what makes a page remap possible).
+ * Small on purpose: enough devices to boot a stock Linux kernel and bare test guests.
+ */
+#ifndef VMPOKE_VMM_KVM_MACHINE_H
+#define VMPOKE_VMM_KVM_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/err.h"
+#include "protocol/util.h"
+#include "vmm/backend.h"
+
+#define MACHINE_VCPUS_MAX 64
+
+/* I/O port for test guests: a write of 1, 2 or 4 bytes ends the machine with reason "exit N". */
+#define MACHINE_PORT_EXIT 0xf4
+
+struct machine_config {
+	const char *name;
+	const char *kernel;  /* bzImage, vmlinux or bare ELF64; told apart by content */
+	const char *initrd;  /* NULL: none */
+	const char *append;  /* kernel command line; NULL: "" */
+	const char *console; /* file the serial console is written to; NULL: nowhere */
+	unsigned vcpus;	     /* 1..MACHINE_VCPUS_MAX */
+	uint64_t memory;     /* bytes, multiple of 4096, >= 16 MiB */
+	bool no_irqchip;     /* bare guests on a KVM without in-kernel irqchip */
+	bool start_all;	     /* bare ELF: every vCPU starts at the entry, RDI = its index */
+};
+
+struct machine;
+
+/* Creates the VM and loads the kernel; nothing runs yet. Errors: -ENOENT/-EACCES (no /dev/kvm), -ENOEXEC (not a kernel), ... */
+int machine_create(const struct machine_config *config, struct machine **ret, struct err *e);
+void machine_destroy(struct machine *m); /* stops it first; NULL allowed */
+DEFINE_CLEANUP(struct machine, machine_destroy)
+
+int machine_start(struct machine *m, struct err *e);
+
+/* Waits until the guest powered off, reset, or stopped for a reason not understood. 1, or 0 on time-out. */
+int machine_wait(struct machine *m, uint64_t timeout_us, char *ret_reason, size_t cap);
+
+/* The backend of a machine; lives as long as the machine, close() on it does nothing to the machine. */
+struct backend *machine_backend(struct machine *m);
+
+int machine_inject_nmi(struct machine *m, size_t vcpu, struct err *e);
+/* bank 1, uncorrected, in the address given. */
+int machine_inject_mce(struct machine *m, size_t vcpu, uint64_t status, uint64_t addr, struct err *e);
+
+/* Host view of guest RAM for test harnesses; NULL when not RAM. Follows remaps: valid until the next flip. */
+uint8_t *machine_ram(struct machine *m, uint64_t gpa, size_t len);
+
+/* Found out by running a few guest instructions (vmm/kvm/probe.c), not assumed. */
+enum machine_int3 { MACHINE_INT3_DEBUG_EXIT, MACHINE_INT3_EMULATION_ERROR, MACHINE_INT3_NOT_REPORTED };
+enum machine_step { MACHINE_STEP_EXACT, MACHINE_STEP_REPEATS, MACHINE_STEP_NONE };
+struct machine_abilities {
+	enum machine_int3 int3;
+	enum machine_step step;
+	bool hw_breakpoints, block_irq;
+	bool rf; /* RFLAGS.RF lets the instruction under a hardware breakpoint pass */
+	bool remap_seen_at_once;
+	bool zap_forces_exit; /* a zap is a barrier; see vmm/kvm/probe_live.c for what was shown */
+	bool irqchip, sync_regs, stats;
+};
+int machine_probe(struct machine_abilities *ret, struct err *e);
+
+#endif

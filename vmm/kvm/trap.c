@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A vCPU hit a trap: ask the handler, on the vCPU's own thread, and do what it
+ * says. What is not ours goes to the guest as its own exception. Must never
+ * swallow a trap of the guest, nor give it one of ours.
+ */
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "vmm/kvm/live.h"
+#include "vmm/kvm/machine_private.h"
+
+#define VECTOR_DB 1
+#define VECTOR_BP 3
+#define RFLAGS_RF (1ull << 16)
+#define DR6_TRAPS 0xfull
+#define DR6_BS	  (1ull << 14)
+#define RETRIES_MAX 8
+
+static struct backend_hit_handler *handler_get(struct machine *m, uint64_t *ret_releases)
+{
+	pthread_mutex_lock(&m->lock);
+	struct backend_hit_handler *h = m->handler;
+	*ret_releases = m->releases;
+	pthread_mutex_unlock(&m->lock);
+	return h;
+}
+
+static void hold(struct cpu *c, uint64_t releases)
+{
+	pthread_mutex_lock(&c->m->lock);
+	c->held = true;
+	c->held_since = releases;
+	pthread_mutex_unlock(&c->m->lock);
+	cpu_attend(c); /* returns when released, disarmed or ended */
+}
+
+/*
+ * RF lets the instruction under a debug-register trap run, and must not outlive
+ * that instruction. Where KVM does not honour it the vCPU is stepped over it with
+ * its breakpoints off. Not stepped: wanted elsewhere, or an event comes first; it hits
+ * the trap again later.
+ */
+static int resume_at(struct cpu *c, enum backend_trap kind, uint64_t hit_rip, struct vcpu_regs *regs)
+{
+	bool again = kind == BACKEND_TRAP_KIND_HW && regs->rip == hit_rip;
+
+	regs->rflags &= ~RFLAGS_RF;
+	if (again && c->m->abilities.rf)
+		regs->rflags |= RFLAGS_RF;
+	int r = cpu_regs_set(c, regs);
+	if (r == 0 && again && !c->m->abilities.rf)
+		r = step_here(c);
+	return r == -ETIMEDOUT || r == -EBUSY ? 0 : r;
+}
+
+/* The guest's #BP pushes the address after its int3. Where KVM took the exit as a failed emulation it does not know that. */
+static int deliver_bp(struct cpu *c, struct vcpu_regs *regs)
+{
+	struct backend_fault fault = { .vector = VECTOR_BP };
+
+	if (c->m->abilities.int3 == MACHINE_INT3_EMULATION_ERROR) {
+		regs->rip++;
+		int r = cpu_regs_set(c, regs);
+		if (r < 0)
+			return r;
+	}
+	return cpu_inject(c, &fault);
+}
+
+static int deliver_db(struct cpu *c)
+{
+	struct backend_fault fault = { .vector = VECTOR_DB };
+	struct kvm_debugregs regs;
+
+	if (ioctl(c->fd, KVM_GET_DEBUGREGS, &regs) < 0)
+		return -errno;
+	regs.dr6 |= c->run->debug.arch.dr6 & (DR6_TRAPS | DR6_BS);
+	if (ioctl(c->fd, KVM_SET_DEBUGREGS, &regs) < 0)
+		return -errno;
+	return cpu_inject(c, &fault);
+}
+
+/*
+ * A machine check that came while the vCPU was held goes first, as KVM has room for one
+ * exception only: nothing is done here, and the vCPU comes to its trap again after it.
+ */
+static int deliver_fault(struct cpu *c, enum backend_trap kind, struct vcpu_regs *regs,
+			 const struct backend_fault *fault /* NULL: the trap itself */)
+{
+	int r = cpu_event_queued(c);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (fault)
+		return cpu_inject(c, fault);
+	return kind == BACKEND_TRAP_KIND_INT3 ? deliver_bp(c, regs) : deliver_db(c);
+}
+
+/* Nobody is armed: a 0xCC that is gone from memory was ours a moment ago and is executed anew; else it is the guest's. */
+static enum backend_verdict unarmed(struct cpu *c, enum backend_trap kind, const struct vcpu_regs *regs)
+{
+	struct backend_fault fault;
+	uint8_t byte;
+
+	if (kind == BACKEND_TRAP_KIND_HW)
+		return BACKEND_HIT_RESUME;
+	if (live_read_virtual(&c->m->base, c->index, regs->rip, &byte, 1, &fault) == 0 && byte != 0xcc)
+		return BACKEND_HIT_RESUME;
+	return BACKEND_HIT_FOREIGN;
+}
+
+static void deliver(struct cpu *c, enum backend_trap kind)
+{
+	struct machine *m = c->m;
+	struct backend_fault fault = { 0 };
+	enum backend_verdict verdict = BACKEND_HIT_FOREIGN;
+	struct vcpu_regs regs;
+	uint64_t releases, rip = 0;
+	int r;
+
+	for (;;) {
+		struct backend_hit_handler *h = handler_get(m, &releases);
+		r = cpu_regs_at_exit(c, &regs);
+		rip = regs.rip;
+		if (r < 0)
+			break;
+		verdict = h ? h->hit(h, &m->base, c->index, kind, &regs, &fault) : unarmed(c, kind, &regs);
+		if (verdict != BACKEND_HIT_HOLD)
+			break;
+		hold(c, releases);
+		if (machine_ended(m))
+			return;
+	}
+	if (r == 0 && verdict == BACKEND_HIT_RESUME)
+		r = resume_at(c, kind, rip, &regs);
+	else if (r == 0)
+		r = deliver_fault(c, kind, &regs, verdict == BACKEND_HIT_FAULT ? &fault : NULL);
+	if (r < 0)
+		machine_end(m, BACKEND_BROKEN, BACKEND_EVENT_PANICKED, "vCPU %zu: trap at 0x%llx cannot be answered: error %d",
+			    c->index, (unsigned long long)rip, -r);
+}
+
+void trap_debug_exit(struct cpu *c)
+{
+	const struct kvm_debug_exit_arch *d = &c->run->debug.arch;
+
+	if (d->exception == VECTOR_BP)
+		deliver(c, BACKEND_TRAP_KIND_INT3);
+	else if (d->dr6 & DR6_TRAPS) /* KVM reports these only while ours are set; one may arrive after they are gone */
+		deliver(c, BACKEND_TRAP_KIND_HW);
+	else if (deliver_db(c) < 0) /* the guest's own single-step or ICEBP */
+		machine_end(c->m, BACKEND_BROKEN, BACKEND_EVENT_PANICKED, "vCPU %zu: #DB cannot be delivered", c->index);
+}
+
+/*
+ * A KVM that interprets cannot do int3. The byte decides; when it is another one by
+ * now the vCPU tries again, and only an instruction that fails again is an error.
+ */
+bool trap_emulation_error(struct cpu *c)
+{
+	struct backend_fault fault;
+	struct vcpu_regs regs;
+	uint8_t byte = 0;
+
+	if (cpu_regs_at_exit(c, &regs) < 0 ||
+	    live_read_virtual(&c->m->base, c->index, regs.rip, &byte, 1, &fault) < 0)
+		return false;
+	if (byte == 0xcc) {
+		c->retries = 0;
+		deliver(c, BACKEND_TRAP_KIND_INT3);
+		return true;
+	}
+	if (c->retry_rip != regs.rip)
+		c->retries = 0;
+	c->retry_rip = regs.rip;
+	return c->retries++ < RETRIES_MAX;
+}
