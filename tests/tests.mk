@@ -40,14 +40,21 @@ $(BUILD)/tests/initramfs.gz: tests/guest/init tests/guest/mkinitramfs $(guest_pr
 	$(call say,CPIO,$@)
 	$(Q)tests/guest/mkinitramfs $@ $(guest_programs)
 
+# Shows that a lane of tests/rig has a genuine /dev/kvm.
+$(BUILD)/tests/rig/%: tests/rig/%.c
+	@mkdir -p $(@D)
+	$(call say,RIG,$@)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -static -s -o $@ $<
+
 unit: $(unit_tests)
 fuzz-build: $(fuzz_targets)
 guest: $(BUILD)/tests/initramfs.gz
+rig: $(BUILD)/tests/rig/kvm-hello
 test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
 have_clang := $(shell command -v $(CLANG) 2>/dev/null)
-check-build: all unit guest test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+check-build: all unit guest rig test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
 
 # Packages may be missing when make starts, and with them the flags pkg-config
 # gave above: the real work is done by a second make, on every CPU.
@@ -57,7 +64,7 @@ demo:
 	$(AGAIN) all guest
 	$(Q)tests/demo
 check:
-	$(Q)tests/install-deps build run check
+	$(Q)tests/install-deps build run check rig
 	$(AGAIN) check-build
 	$(Q)tests/run
 bench:
@@ -99,6 +106,8 @@ tidy:
 deps-list:
 	@cat tests/packages
 
-.PHONY: unit fuzz-build guest test-binaries san-binaries fake-workers check-build demo check bench fuzz \
+.PHONY: unit fuzz-build guest rig test-binaries san-binaries fake-workers check-build demo check bench fuzz \
 	analyze analyze-tidy analyze-cppcheck tidy deps-list
 .SECONDARY:
+
+include tests/stress.mk

@@ -32,7 +32,28 @@ within() { # SECONDS COMMAND...
 booted() { grep -q '^pgrp' "$dir/console"; }
 # The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
 last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }
-shows() { within 20 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
+shows() { within 10 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
+
+# patched VALUE / unpatched VALUE: changed, and the running guest shows it. The emulated CPUs of
+# lane n can miss a store (see there) until it is made again; a real CPU has one try.
+patched() {
+	for try in $tries; do
+		vp apply a "$RIG_FILES/demo.yaml" && shows "$1" && return
+		echo "try $try missed" >>"$dir/missed"
+		vp revert a getpgrp-is-4242 || return
+	done
+	return 1
+}
+unpatched() {
+	for try in $tries; do
+		vp revert a getpgrp-is-4242 && shows "$1" && return
+		echo "try $try missed" >>"$dir/missed"
+		vp apply a "$RIG_FILES/demo.yaml" || return
+	done
+	return 1
+}
+tries=1
+[ "$RIG_LANE" != n ] || tries="1 2 3"
 unchanged_pause_state() { ! vp --json info a | grep -q '"state": "paused"'; }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
@@ -48,15 +69,14 @@ own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
 check "added" within 10 vp add a --qmp "$dir/qmp"
 check "probe says kvm" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
 for round in 1 2 3; do
-	check "apply $round" vp apply a "$RIG_FILES/demo.yaml"
-	check "the running guest shows it $round" shows 4242
+	check "applied, and the running guest shows it $round" patched 4242
 	check "verify $round" vp verify a
-	check "revert $round" vp revert a getpgrp-is-4242
-	check "the running guest is back $round" shows "$own"
+	check "reverted, and the running guest shows it $round" unpatched "$own"
 done
 check "the VM runs as it was found" unchanged_pause_state
 check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
 vp --json history a
+[ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
 kill $daemon_pid $qemu_pid
 wait
 exit $failed

@@ -75,10 +75,13 @@ start() {
 
 # Shows SCRIPT's output as it comes, until the machine is off; exits as SCRIPT did.
 follow() {
-	local ended status
-	tail -n +1 -s 0.1 -f --pid="$machine" "$work/output"
+	local ended status viewer
+	# In the background: bash acts on a signal during wait, but not during a command.
+	tail -n +1 -s 0.1 -f --pid="$machine" "$work/output" &
+	viewer=$!
 	wait "$machine"
 	ended=$?
+	wait "$viewer"
 	machine=
 	status=$(tr -d '\r' <"$work/console" | sed -nE 's/.*RIG-EXIT ([0-9]+)$/\1/p' | tail -n 1)
 	[ -z "$status" ] || exit "$status"

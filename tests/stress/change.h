@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changes the guest's text to and fro, one transaction per group in turn. */
+#ifndef VMPOKE_TESTS_STRESS_CHANGE_H
+#define VMPOKE_TESTS_STRESS_CHANGE_H
+
+#include "tests/stress/inject.h"
+#include "vmm/poke/poke.h"
+
+/* Added up over all transactions. */
+struct change_figures {
+	uint64_t flips; /* transactions done */
+	uint64_t busy;	/* given up by the engine in time, nothing changed */
+	uint64_t traps, kicked, already_out, waited_us;
+	uint64_t longest_us, spent_us;
+};
+
+struct changer;
+
+/* injector: told at every state of every transaction. */
+int changer_create(struct guest *g, const struct options *o, struct injector *injector, struct changer **ret,
+		   struct err *e);
+void changer_free(struct changer *c); /* NULL allowed */
+DEFINE_CLEANUP(struct changer, changer_free)
+
+/* Until the time is over, the flips are done or the guest is dead. Ends early with an error that is not "busy". */
+int changer_run(struct changer *c, struct change_figures *ret, struct err *e);
+
+#endif

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changes the text of a guest whose vCPUs run nothing else, and lets them judge.
+ * Exit 1 on any violation: a result that no version of the text gives, a stale
+ * one, half a pair, an exception, a guest that fell over or lost a vCPU, an
+ * injected event that was not seen once. Must never report a run in which the
+ * guest did nothing as a good one.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "tests/stress/change.h"
+
+enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_NOT_RUN = 3, EXIT_SKIP = 77 };
+
+struct outcome {
+	struct change_figures change;
+	uint64_t nmi_sent, mce_sent;
+	struct smp_vcpu sum;
+	uint64_t elapsed_us;
+	uint64_t fallen;    /* guest dead, vCPUs that never came to rest */
+	uint64_t uncounted; /* injected events not seen, or seen too often */
+	size_t sites, groups;
+};
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+static uint64_t outcome_violations(const struct outcome *o)
+{
+	return guest_violations(&o->sum) + o->fallen + o->uncounted;
+}
+
+static double per_second(uint64_t n, uint64_t us)
+{
+	return us ? (double)n * 1e6 / (double)us : 0;
+}
+
+/* Members after "mce_seen" say where violations lie and how sharp the checks were. */
+static json_t *outcome_json(const struct options *o, const struct outcome *r)
+{
+	const uint64_t *kinds = r->sum.violations;
+
+	return json_pack("{s:s, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 "mode", options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)r->change.flips,
+			 "flips_per_s", per_second(r->change.flips, r->elapsed_us), "violations",
+			 (json_int_t)outcome_violations(r), "guest_iterations", (json_int_t)r->sum.iterations, "traps",
+			 (json_int_t)r->change.traps, "kicked", (json_int_t)r->change.kicked, "already_out",
+			 (json_int_t)r->change.already_out, "waited_us", (json_int_t)r->change.waited_us,
+			 "longest_flip_us", (json_int_t)r->change.longest_us, "nmi_sent", (json_int_t)r->nmi_sent,
+			 "nmi_seen", (json_int_t)r->sum.nmi_seen, "mce_sent", (json_int_t)r->mce_sent, "mce_seen",
+			 (json_int_t)r->sum.mce_seen, "timer_seen", (json_int_t)r->sum.timer_seen, "busy",
+			 (json_int_t)r->change.busy, "sites", (json_int_t)r->sites, "groups", (json_int_t)r->groups,
+			 "checks", (json_int_t)r->sum.checks, "exact_checks", (json_int_t)r->sum.exact, "pairs_checked",
+			 (json_int_t)r->sum.pairs_checked, "pairs_between", (json_int_t)r->sum.pairs_between,
+			 "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
+			 (json_int_t)kinds[SMP_VIOLATION_STALE], "pair", (json_int_t)kinds[SMP_VIOLATION_PAIR],
+			 "exception", (json_int_t)kinds[SMP_VIOLATION_EXCEPTION], "fallen", (json_int_t)r->fallen,
+			 "uncounted", (json_int_t)r->uncounted);
+}
+
+static void outcome_print(const struct options *o, const struct outcome *r)
+{
+	json_t *json = outcome_json(o, r), *value;
+	const char *key;
+
+	if (o->json)
+		json_dumpf(json, stdout, JSON_REAL_PRECISION(9));
+	else
+		json_object_foreach(json, key, value) {
+			printf("%-16s ", key);
+			json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+			putchar('\n');
+		}
+	if (o->json)
+		putchar('\n');
+	json_decref(json);
+}
+
+/* "call/line#7+0x2" for an address in a site or just behind it, where a breakpoint's RIP is. */
+static void address_print(const struct guest *g, uint64_t address)
+{
+	fprintf(stderr, "0x%" PRIx64, address);
+	for (size_t i = 0; i < g->n_sites; i++) {
+		const struct text_site *s = &g->sites[i];
+
+		if (address >= s->gva && address <= s->gva + s->len)
+			fprintf(stderr, " (%s/%s#%zu+0x%" PRIx64 ")", s->shape->name, text_place_name(s->place), i,
+				address - s->gva);
+	}
+}
+
+static void violation_print(const struct guest *g, unsigned vcpu)
+{
+	static const char *const names[SMP_VIOLATION_KINDS] = { "none", "result", "stale", "pair", "exception" };
+	const struct smp_vcpu *v = &g->cpus[vcpu];
+
+	if (v->kind == SMP_VIOLATION_NONE || v->kind >= SMP_VIOLATION_KINDS)
+		return;
+	fprintf(stderr, "stress: vCPU %u: first violation: %s, ", vcpu, names[v->kind]);
+	if (v->kind == SMP_VIOLATION_EXCEPTION) {
+		fprintf(stderr, "vector %" PRIu64 ", error code 0x%" PRIx64 ", RIP ", v->site, v->value);
+		address_print(g, v->expected);
+	} else if (v->site < g->n_sites) {
+		fprintf(stderr, "site ");
+		address_print(g, g->sites[v->site].gva);
+		fprintf(stderr, " gave 0x%" PRIx64 ", expected 0x%" PRIx64 ", seq %" PRIu64, v->value, v->expected,
+			v->seq);
+	}
+	fputc('\n', stderr);
+}
+
+/* An idle vCPU proves nothing. */
+static int outcome_check(const struct guest *g, const struct outcome *o, struct err *e)
+{
+	if (outcome_violations(o))
+		return 0;
+	for (unsigned i = 0; i < g->vcpus; i++)
+		if (g->cpus[i].iterations == 0)
+			return err_set(e, ERR_FAILED, ETIMEDOUT, "", "vCPU %u did not finish a round", i);
+	if (o->change.flips == 0)
+		return err_set(e, ERR_FAILED, ETIMEDOUT, "", "nothing was changed: %" PRIu64 " transactions were busy",
+			       o->change.busy);
+	if (o->sum.exact == 0)
+		return err_set(e, ERR_FAILED, ETIMEDOUT, "", "no result was looked at while the text was stable");
+	return 0;
+}
+
+static void outcome_count(struct guest *g, struct outcome *o)
+{
+	o->fallen = guest_rest(g);
+	if (guest_is_dead(g) && o->fallen == 0)
+		o->fallen = 1;
+	guest_sum(g, &o->sum);
+	o->uncounted = distance(o->nmi_sent, o->sum.nmi_seen) + distance(o->mce_sent, o->sum.mce_seen);
+	o->sites = g->n_sites;
+	o->groups = g->n_groups;
+}
+
+static int run(const struct options *options, struct outcome *ret, struct err *e)
+{
+	_cleanup_(guest_free) struct guest *g = NULL;
+	_cleanup_(changer_free) struct changer *c = NULL;
+	struct injector injector;
+	struct outcome o = { 0 };
+	int r = guest_create(options, &g, e);
+
+	if (r < 0)
+		return r;
+	injector_init(&injector, g, options);
+	r = changer_create(g, options, &injector, &c, e);
+	if (r >= 0)
+		r = guest_start(g, e);
+	if (r < 0)
+		return r;
+	uint64_t began = now_us();
+	r = changer_run(c, &o.change, e);
+	o.elapsed_us = now_us() - began;
+	injector_settle(&injector);
+	o.nmi_sent = inject_stream_sent(&injector.nmi);
+	o.mce_sent = inject_stream_sent(&injector.mce);
+	outcome_count(g, &o);
+	for (unsigned i = 0; i < g->vcpus; i++)
+		violation_print(g, i);
+	*ret = o;
+	return r < 0 ? r : outcome_check(g, &o, e);
+}
+
+int main(int argc, char *argv[])
+{
+	struct options options;
+	struct outcome outcome = { 0 };
+	struct err e = { 0 };
+
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		options_usage(stdout);
+		return 0;
+	}
+	if (options_parse(argc, argv, &options) < 0)
+		return EXIT_USAGE;
+	if (access("/dev/kvm", R_OK | W_OK) < 0) {
+		fprintf(stderr, "stress: /dev/kvm: %s\n", strerror(errno));
+		return EXIT_SKIP;
+	}
+	int r = run(&options, &outcome, &e);
+	if (r < 0)
+		fprintf(stderr, "stress: %s\n", e.text);
+	if (outcome.elapsed_us)
+		outcome_print(&options, &outcome);
+	if (outcome_violations(&outcome))
+		return EXIT_VIOLATION;
+	return r < 0 ? EXIT_NOT_RUN : 0;
+}
