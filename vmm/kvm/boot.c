@@ -104,7 +104,7 @@ static int point_vcpus(struct machine *m, const struct machine_config *config, c
 
 int boot_load(struct machine *m, const struct machine_config *config, struct err *e)
 {
-	struct boot_image image;
+	struct boot_image image = { 0 };
 	struct boot_entry entry;
 	int r = image_open(config->kernel, &image, e);
 
