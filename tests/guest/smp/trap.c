@@ -11,27 +11,23 @@ enum { VECTOR_NMI = 2, VECTOR_MCE = 18 };
 #define MSR_MCG_STATUS 0x17a
 #define MSR_MC1_STATUS 0x405
 
-struct gate {
-	uint16_t offset_low, selector;
-	uint8_t ist, type;
-	uint16_t offset_middle;
-	uint32_t offset_high, zero;
-};
-
-static struct gate idt[VECTOR_TIMER + 1] __attribute__((aligned(16)));
+/* An interrupt gate as two words: low offset, selector, type, middle offset; high offset. */
+static uint64_t idt[VECTOR_TIMER + 1][2] __attribute__((aligned(16)));
+#define GATE_PRESENT_INTERRUPT (0x8eul << 40) /* IF=0 inside */
 
 static void gate_set(unsigned vector, const char *stub)
 {
 	uint64_t address = (uint64_t)stub;
+	uint64_t low = (address & 0xffff) | 0x08ul << 16 | GATE_PRESENT_INTERRUPT | (address >> 16 & 0xffff) << 48;
 
-	idt[vector] = (struct gate){ .offset_low = (uint16_t)address,
-				     .selector = 0x08,
-				     .type = 0x8e, /* present interrupt gate: IF=0 inside */
-				     .offset_middle = (uint16_t)(address >> 16),
-				     .offset_high = (uint32_t)(address >> 32) };
+	__atomic_store_n(&idt[vector][1], address >> 32, __ATOMIC_RELAXED);
+	__atomic_store_n(&idt[vector][0], low, __ATOMIC_RELAXED);
 }
 
-/* Every vCPU writes the same bytes: no order among them is needed. */
+/*
+ * Every vCPU writes the same words, a word at a time: a gate cleared first and filled field by field was
+ * seen not present by a vCPU that took timer interrupts already.
+ */
 void trap_install(void)
 {
 	const struct {
