@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/fake/guest_image.h"
+#include "vmm/guest/internal.h"
 
 struct fixture {
 	struct guest_image image;
@@ -56,6 +57,66 @@ static void test_find(void **state)
 	assert_int_equal(guest_symbol_find(f->g, "", NULL, NULL, NULL), -ENOENT);
 	assert_int_equal(guest_symbol_find(f->g, "twin", NULL, NULL, &count), -ENOTUNIQ);
 	assert_int_equal(count, 2);
+}
+
+/* The same answers with an index of the names. */
+static void test_find_indexed(void **state)
+{
+	const struct fixture *f = *state;
+
+	guest_names_index(f->g);
+	test_find(state);
+	guest_names_index(f->g); /* twice is fine */
+	test_find(state);
+	guest_names_forget(f->g);
+	guest_names_forget(f->g);
+	test_find(state);
+}
+
+/* Every symbol, by its name and by its address, with and without what makes it fast. */
+static void test_fast_is_the_same(void **state)
+{
+	const struct fixture *f = *state;
+	struct guest_symbol_cursor c = { 0 };
+	struct guest_symbol s, at, slow;
+
+	while (guest_symbol_next(f->g, &c, &s) > 0) {
+		uint64_t addr[2] = { 0 }, size[2] = { 0 };
+		size_t count[2], sorted_end = f->g->syms.sorted_end;
+		int r[2], covers[2];
+
+		r[0] = guest_symbol_find(f->g, s.name, &addr[0], NULL, &count[0]);
+		guest_names_index(f->g);
+		r[1] = guest_symbol_find(f->g, s.name, &addr[1], NULL, &count[1]);
+		guest_names_forget(f->g);
+		assert_int_equal(r[0], r[1]);
+		assert_true(addr[0] == addr[1] && count[0] == count[1]);
+		assert_true(sorted_end > 0);
+		for (int i = 0; i < 3; i++) {
+			covers[0] = guest_symbol_at(f->g, s.addr + (uint64_t)i - 1, &at, &size[0]);
+			f->g->syms.sorted_end = 0;
+			covers[1] = guest_symbol_at(f->g, s.addr + (uint64_t)i - 1, &slow, &size[1]);
+			f->g->syms.sorted_end = sorted_end;
+			assert_int_equal(covers[0], covers[1]);
+			assert_true(size[0] == size[1] && (covers[0] < 0 || strcmp(slow.name, at.name) == 0));
+		}
+	}
+}
+
+/* The table's order is the guest's word: out of order nothing is searched in halves. */
+static void test_unsorted(void **state)
+{
+	const struct fixture *f = *state;
+	struct kallsyms *k = &f->g->syms;
+	struct guest_symbol s;
+	int32_t first = k->offsets[k->sorted];
+
+	k->offsets[k->sorted] = k->offsets[k->sorted_end - 1];
+	k->offsets[k->sorted_end - 1] = first;
+	kallsyms_order(k);
+	assert_int_equal(k->sorted_end, 0);
+	assert_int_equal(guest_symbol_at(f->g, IMAGE_FUNC, &s, NULL), 0);
+	assert_string_equal(s.name, "do_nothing");
 }
 
 static void test_at(void **state)
@@ -128,6 +189,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_find, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_find_indexed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fast_is_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unsorted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_format, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_is_text, setup, teardown),

@@ -6,12 +6,14 @@
 #include "vmm/guest/guest.h"
 #include "vmm/guest/kallsyms.h"
 #include "vmm/guest/layout.h"
+#include "vmm/guest/names_index.h"
 #include "vmm/guest/walk.h"
 
 struct guest {
 	struct guest_facts facts;
 	struct walk walk;
 	struct kallsyms syms;
+	struct names_index names;
 	uint64_t banner, notes, notes_end; /* addresses */
 	uint64_t base_gpa;
 	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */

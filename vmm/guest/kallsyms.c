@@ -93,6 +93,22 @@ bool kallsyms_is_address(const struct kallsyms *k, size_t i)
 	return !k->absolute_percpu || k->offsets[i] < 0;
 }
 
+void kallsyms_order(struct kallsyms *k)
+{
+	size_t first = 0, end = k->n;
+
+	k->sorted = k->sorted_end = 0;
+	while (first < end && !kallsyms_is_address(k, first))
+		first++;
+	while (end > first && !kallsyms_is_address(k, end - 1))
+		end--;
+	for (size_t i = first; i + 1 < end; i++)
+		if (!kallsyms_is_address(k, i + 1) || kallsyms_address(k, i + 1) < kallsyms_address(k, i))
+			return;
+	k->sorted = first;
+	k->sorted_end = end;
+}
+
 ptrdiff_t kallsyms_index(const struct kallsyms *k, const char *name)
 {
 	size_t at = 0;

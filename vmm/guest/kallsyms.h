@@ -31,6 +31,7 @@ struct kallsyms {
 	uint8_t *names;
 	uint32_t *markers; /* offset in names of every 256th symbol */
 	int32_t *offsets;
+	size_t sorted, sorted_end; /* all kernel addresses, ascending, are here; both 0 when they are not in order */
 	uint16_t token_index[256];
 	char tokens[KALLSYMS_TOKENS_MAX];
 };
@@ -61,6 +62,9 @@ uint64_t kallsyms_address(const struct kallsyms *k, size_t i);
 
 /* False for absolute and per-cpu symbols, whose value is no kernel address. */
 bool kallsyms_is_address(const struct kallsyms *k, size_t i);
+
+/* Finds out whether addresses ascend, as in every kernel built so far; the guest could have it otherwise. */
+void kallsyms_order(struct kallsyms *k);
 
 /* First symbol of that name: its index, or -1. */
 ptrdiff_t kallsyms_index(const struct kallsyms *k, const char *name);

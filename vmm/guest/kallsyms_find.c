@@ -210,8 +210,10 @@ static bool hit_accept(struct search *s, const struct image_run *run, uint64_t h
 	struct names_place names;
 	uint64_t table, end;
 
-	if (tokens_load(s, run, hit, &table, &end) && names_load(s, run, table, &names) && offsets_find(s, &names, end))
+	if (tokens_load(s, run, hit, &table, &end) && names_load(s, run, table, &names) && offsets_find(s, &names, end)) {
+		kallsyms_order(s->k);
 		return true;
+	}
 	kallsyms_done(s->k);
 	return false;
 }

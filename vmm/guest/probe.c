@@ -343,6 +343,7 @@ void guest_free(struct guest *g)
 		return;
 	walk_done(&g->walk);
 	kallsyms_done(&g->syms);
+	names_index_drop(&g->names);
 	free(g);
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The symbol calls of guest.h over the compressed tables. Linear passes on
- * purpose: an index over 154,000 names would cost each worker megabytes, a pass
- * costs two milliseconds. Must never touch guest memory.
+ * The symbol calls of guest.h over the compressed tables. Names are looked up in
+ * linear passes unless an index was asked for: over 154,000 names it would cost
+ * each worker megabytes, a pass costs two milliseconds. Must never touch guest
+ * memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -55,45 +56,105 @@ int guest_symbol_next(const struct guest *g, struct guest_symbol_cursor *c, stru
 	return 1;
 }
 
+void guest_names_index(struct guest *g)
+{
+	if (!g->names.heads)
+		names_index_make(&g->names, &g->syms);
+}
+
+void guest_names_forget(struct guest *g)
+{
+	names_index_drop(&g->names);
+}
+
+/* What is known of a name so far. */
+struct found {
+	size_t count, first;
+	uint64_t addr;
+	bool differ;
+	char type;
+};
+
+/* Symbols may come in any order; the one that counts is the first of the table. */
+static void found_add(const struct kallsyms *k, struct found *f, size_t i, char type)
+{
+	uint64_t addr = kallsyms_address(k, i);
+
+	f->differ |= f->count && addr != f->addr;
+	if (f->count++ == 0 || i < f->first) {
+		f->first = i;
+		f->addr = addr;
+		f->type = type;
+	}
+}
+
+/* Negative when the index cannot tell. */
+static int find_indexed(const struct guest *g, const char *name, struct found *f)
+{
+	struct names_cursor c = { 0 };
+	size_t i, next;
+	char type;
+	int r;
+
+	while ((r = names_index_next(&g->names, &c, name, &i)) > 0)
+		if (kallsyms_named(&g->syms, kallsyms_offset(&g->syms, i), name, &type, &next))
+			found_add(&g->syms, f, i, type);
+	return r;
+}
+
+static void find_all(const struct kallsyms *k, const char *name, struct found *f)
+{
+	char type;
+
+	for (size_t at = 0, i = 0; i < k->n; i++)
+		if (kallsyms_named(k, at, name, &type, &at))
+			found_add(k, f, i, type);
+}
+
 int guest_symbol_find(const struct guest *g, const char *name, uint64_t *ret_addr, char *ret_type, size_t *ret_count)
 {
-	const struct kallsyms *k = &g->syms;
-	uint64_t first = 0;
-	char type = '?', t;
-	size_t count = 0;
-	bool differ = false;
+	struct found f = { 0 };
 
-	for (size_t at = 0, i = 0; i < k->n; i++) {
-		if (!kallsyms_named(k, at, name, &t, &at))
-			continue;
-		uint64_t addr = kallsyms_address(k, i);
-		if (count++ == 0) {
-			first = addr;
-			type = t;
-		}
-		differ |= addr != first;
+	if (find_indexed(g, name, &f) < 0) {
+		f = (struct found){ 0 };
+		find_all(&g->syms, name, &f);
 	}
 	if (ret_count)
-		*ret_count = count;
-	if (!count)
+		*ret_count = f.count;
+	if (!f.count)
 		return -ENOENT;
-	if (differ)
+	if (f.differ)
 		return -ENOTUNIQ;
 	if (ret_addr)
-		*ret_addr = first;
+		*ret_addr = f.addr;
 	if (ret_type)
-		*ret_type = type;
+		*ret_type = f.type;
 	return 0;
 }
 
-/*
- * The table is sorted by address in every kernel built so far, but that is the
- * guest's word: compare all offsets, which is still a fraction of a millisecond.
- * Of several names for one address the first is taken, as the kernel does.
- */
-int guest_symbol_at(const struct guest *g, uint64_t addr, struct guest_symbol *ret, uint64_t *ret_size)
+/* Index of the last symbol at or before addr (the first of equals) and the next higher address; false: none. */
+static bool covering_sorted(const struct kallsyms *k, uint64_t addr, size_t *ret, uint64_t *ret_next)
 {
-	const struct kallsyms *k = &g->syms;
+	size_t low = k->sorted, high = k->sorted_end;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (kallsyms_address(k, middle) > addr)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	if (low == k->sorted || low == k->sorted_end)
+		return false;
+	*ret_next = kallsyms_address(k, low);
+	for (*ret = low - 1; *ret > k->sorted && kallsyms_address(k, *ret - 1) == kallsyms_address(k, low - 1);)
+		--*ret;
+	return true;
+}
+
+static bool covering_any(const struct kallsyms *k, uint64_t addr, size_t *ret, uint64_t *ret_next)
+{
 	uint64_t best_addr = 0, next = UINT64_MAX;
 	size_t best = k->n;
 
@@ -108,11 +169,24 @@ int guest_symbol_at(const struct guest *g, uint64_t addr, struct guest_symbol *r
 			next = a;
 		}
 	}
-	if (best == k->n || next == UINT64_MAX)
+	*ret = best;
+	*ret_next = next;
+	return best < k->n && next < UINT64_MAX;
+}
+
+/* Of several names for one address the first is taken, as the kernel does. */
+int guest_symbol_at(const struct guest *g, uint64_t addr, struct guest_symbol *ret, uint64_t *ret_size)
+{
+	const struct kallsyms *k = &g->syms;
+	uint64_t next;
+	size_t i;
+
+	bool found = k->sorted_end ? covering_sorted(k, addr, &i, &next) : covering_any(k, addr, &i, &next);
+	if (!found)
 		return -ENOENT;
-	symbol_fill(k, best, kallsyms_offset(k, best), ret);
+	symbol_fill(k, i, kallsyms_offset(k, i), ret);
 	if (ret_size)
-		*ret_size = next - best_addr;
+		*ret_size = next - ret->addr;
 	return 0;
 }
 

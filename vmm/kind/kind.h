@@ -11,9 +11,21 @@
 #include "vmm/guest/guest.h"
 #include "vmm/poke/plan.h"
 
+/* The guest's own lists of places in its text, each read when first asked for. Zeroed at first. */
+#define KIND_TABLES 4
+struct kind_tables {
+	struct kind_table {
+		bool read;
+		size_t n;
+		uint64_t *places; /* ascending */
+	} table[KIND_TABLES];
+};
+void kind_tables_clear(struct kind_tables *t);
+
 struct kind_context {
 	const struct arch_ops *arch;
 	struct guest *guest;
+	struct kind_tables *tables; /* kept from site to site; NULL: read for each. Must not outlive one request. */
 };
 
 /*

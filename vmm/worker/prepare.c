@@ -133,16 +133,23 @@ static int expand_site(struct session *s, const struct kind_context *ctx, const 
 	return r;
 }
 
+/* Names are looked up one or two a site, see guest_names_index(). */
+#define SITES_WITHOUT_INDEX 4
+
 int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest };
+	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
+	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest, .tables = &tables };
 	_cleanup_free_ struct plan_want *wants = calloc(p->file->n_sites, sizeof(*wants));
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 
 	if (!wants)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	if (p->file->n_sites > SITES_WITHOUT_INDEX)
+		guest_names_index(s->guest);
 	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
 		r = expand_site(s, &ctx, &p->file->sites[i], &wants[i], e);
+	guest_names_forget(s->guest);
 	return r < 0 ? r : plan_build(ctx.arch, s->info.caps, wants, p->file->n_sites, &p->plan, e);
 }
 
