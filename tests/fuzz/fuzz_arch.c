@@ -69,10 +69,16 @@ static void fuzz_encode(uint64_t gva, uint64_t to)
 	if (n >= 0)
 		check(arch_x86_64.decode(out, (size_t)n, gva, &insn) == 0 && insn.flow == ARCH_FLOW_CALL &&
 		      insn.target == to);
-	n = arch_x86_64.encode_return(out, sizeof(out), (int64_t)to);
+	n = arch_x86_64.encode_return(out, sizeof(out), (int64_t)to, gva, 0);
 	if (n >= 0) {
 		check(arch_x86_64.decode(out, (size_t)n, gva, &insn) == 0 && insn.len == n - 1);
 		check(arch_x86_64.decode(out + n - 1, 1, gva, &insn) == 0 && insn.flow == ARCH_FLOW_RETURN);
+	}
+	n = arch_x86_64.encode_return(out, sizeof(out), 1, gva, to ? to : 1);
+	if (n >= 0) {
+		check(arch_x86_64.decode(out, (size_t)n, gva, &insn) == 0 && insn.len == 5);
+		check(arch_x86_64.decode(out + 5, (size_t)n - 5, gva + 5, &insn) == 0 && insn.len == n - 5 &&
+		      insn.flow == ARCH_FLOW_JUMP && insn.target == (to ? to : 1));
 	}
 }
 

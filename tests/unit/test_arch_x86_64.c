@@ -169,18 +169,22 @@ static void returns_run(void **state)
 	assert_ptr_not_equal(page, MAP_FAILED);
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		long (*function)(void);
-		ssize_t n = arch->encode_return(page, 4096, values[i]);
+		ssize_t n = arch->encode_return(page, 4096, values[i], 0, 0);
 
 		assert_int_equal(n, values[i] < 0 ? 8 : 6);
 		memcpy(&function, &page, sizeof(function));
 		assert_true(function() == values[i]);
 	}
 	munmap(page, 4096);
-	uint8_t out[8];
-	assert_int_equal(arch->encode_return(out, 8, INT64_C(0x100000000)), -ERANGE);
-	assert_int_equal(arch->encode_return(out, 8, INT64_C(-0x80000001)), -ERANGE);
-	assert_int_equal(arch->encode_return(out, 5, 1), -ENOSPC);
-	assert_int_equal(arch->encode_return(out, 7, -1), -ENOSPC);
+	uint8_t out[16];
+	assert_int_equal(arch->encode_return(out, 8, INT64_C(0x100000000), 0, 0), -ERANGE);
+	assert_int_equal(arch->encode_return(out, 8, INT64_C(-0x80000001), 0, 0), -ERANGE);
+	assert_int_equal(arch->encode_return(out, 5, 1, 0, 0), -ENOSPC);
+	assert_int_equal(arch->encode_return(out, 7, -1, 0, 0), -ENOSPC);
+	assert_int_equal(arch->encode_return(out, 9, 1, 0x1000, 0x2000), -ENOSPC);
+	assert_int_equal(arch->encode_return(out, sizeof(out), 1, 0x1000, 0x100000000), -ERANGE);
+	assert_int_equal(arch->encode_return(out, sizeof(out), 1, 0x1000, 0x2000), 10);
+	assert_memory_equal(out, "\xb8\x01\0\0\0\xe9\xf6\x0f\0\0", 10);
 }
 
 static void entries(void **state)

@@ -166,8 +166,10 @@ static int setup(void **state)
 	function("sealed_endbr", 0x580, "660f1f00" PAD "55 4889e5 53 4883ec10 31c0 5b 5d c3");
 	function("short_jump", 0x5c0, PAD "55 4889e5 31c0 85ff eb03 cccccc 5d c3");
 	function("has_cold.cold", 0x600, "0f0b e9bffdffff");	     /* jumps back to has_cold+6 */
+	function("mitigated", 0x640, PAD "55 4889e5 53 4883ec10 31c0 5b 5d e9290a0000 cc"); /* jmp __x86_return_thunk */
 	function("edge", 0xff0, PAD "b801000000 48c7c302000000 c3"); /* range crosses the page */
 	function("ftrace_caller", 0x1000 + 0x40, "c3");
+	function("__x86_return_thunk", 0x1000 + 0x80, "c3");
 	function("huge", 0x1100, PAD "55 4889e5 31c0 c3");
 	symbol("after_huge", 0x11200, 't');
 	assert_true(hex_decode(PAD "31c0 4889c3 4889c1 c3", g.text + 0x11200, 64) > 0);
@@ -281,6 +283,8 @@ static void returns(void **state)
 	expands(&s, TEXT + 0x505, 6, "b800000000 c3");
 	s = site_of(PATCH_KIND_RETURN, "short_jump"); /* nor are three */
 	expands(&s, TEXT + 0x5c5, 6, "b800000000 c3");
+	s = site_of(PATCH_KIND_RETURN, "mitigated"); /* returns as the function itself does */
+	expands(&s, TEXT + 0x645, 11, "b800000000 e9310a0000 90");
 	s = site_of(PATCH_KIND_RETURN, "0xffffffff81000100");
 	expands(&s, TEXT + 0x105, 9, "b800000000 c3 0f1f00");
 }

@@ -75,7 +75,8 @@ struct arch_ops {
 	ssize_t (*encode_nop)(uint8_t *out, size_t len); /* exactly len bytes of the recommended NOPs */
 	ssize_t (*encode_jump)(uint8_t *out, size_t cap, uint64_t from, uint64_t to);
 	ssize_t (*encode_call)(uint8_t *out, size_t cap, uint64_t from, uint64_t to);
-	ssize_t (*encode_return)(uint8_t *out, size_t cap, int64_t value); /* return register := value; return */
+	/* At `from`: return register := value; return, or a jump to thunk where it is not 0. */
+	ssize_t (*encode_return)(uint8_t *out, size_t cap, int64_t value, uint64_t from, uint64_t thunk);
 
 	/* Can emulate() do the instruction at code? Looks at bytes only. */
 	bool (*emulates)(const uint8_t *code, size_t len);

@@ -202,10 +202,10 @@ static ssize_t x86_encode_call(uint8_t *out, size_t cap, uint64_t from, uint64_t
  * must see -1, not 4294967295. The RET is a plain one: on CPUs where the kernel
  * sends its returns through a thunk (retbleed), this one return goes without.
  */
-static ssize_t x86_encode_return(uint8_t *out, size_t cap, int64_t value)
+static ssize_t x86_encode_return(uint8_t *out, size_t cap, int64_t value, uint64_t from, uint64_t thunk)
 {
 	static const uint8_t mov_eax[] = { 0xb8 }, mov_rax[] = { 0x48, 0xc7, 0xc0 };
-	size_t opcode_len = value < 0 ? sizeof(mov_rax) : sizeof(mov_eax);
+	size_t opcode_len = value < 0 ? sizeof(mov_rax) : sizeof(mov_eax), n = opcode_len + 4;
 
 	if (value < INT32_MIN || value > UINT32_MAX)
 		return -ERANGE;
@@ -213,8 +213,12 @@ static ssize_t x86_encode_return(uint8_t *out, size_t cap, int64_t value)
 		return -ENOSPC;
 	memcpy(out, value < 0 ? mov_rax : mov_eax, opcode_len);
 	put_le32(out + opcode_len, (uint32_t)(value & UINT32_MAX));
-	out[opcode_len + 4] = 0xc3;
-	return (ssize_t)(opcode_len + 5);
+	if (thunk) {
+		ssize_t jump = x86_encode_jump(out + n, cap - n, from + n, thunk);
+		return jump < 0 ? jump : (ssize_t)n + jump;
+	}
+	out[n] = 0xc3;
+	return (ssize_t)n + 1;
 }
 
 const struct arch_ops arch_x86_64 = {

@@ -10,6 +10,28 @@
 
 #include "vmm/kind/row.h"
 
+/*
+ * Where the guest's functions return through a thunk (retbleed, SRSO: a bare RET
+ * can be made to mispredict), ours must too. Which one it chose at boot is seen
+ * from this function's own returns; 0: it has a bare RET, or none at all.
+ */
+static uint64_t return_thunk(const struct kind_context *ctx, const struct function *fn)
+{
+	_cleanup_free_ struct guest_symbol *symbol = calloc(1, sizeof(*symbol));
+	struct arch_insn insn;
+	uint64_t size;
+
+	for (size_t at = 0; symbol && at < fn->size; at += insn.len) {
+		if (ctx->arch->decode(fn->code + at, fn->size - at, fn->start + at, &insn) < 0)
+			return 0;
+		if (insn.flow == ARCH_FLOW_JUMP && insn.target - fn->start >= fn->size &&
+		    guest_symbol_at(ctx->guest, insn.target, symbol, &size) == 0 && symbol->addr == insn.target &&
+		    strstr(symbol->name, "return_thunk"))
+			return insn.target;
+	}
+	return 0;
+}
+
 static int return_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
 			 uint64_t place, struct plan_want *ret, struct err *e)
 {
@@ -19,11 +41,12 @@ static int return_expand(const struct kind_context *ctx, const struct patchfile_
 
 	if (r < 0)
 		return r;
-	ssize_t n = ctx->arch->encode_return(ret->new_bytes, sizeof(ret->new_bytes), site->value);
+	ret->gva = entry.at + entry.pad;
+	ssize_t n = ctx->arch->encode_return(ret->new_bytes, sizeof(ret->new_bytes), site->value, ret->gva,
+					     return_thunk(ctx, fn));
 	if (n < 0)
 		return err_set(e, ERR_USAGE, (int)-n, "", "value %lld does not fit: -2147483648 to 4294967295",
 			       (long long)site->value);
-	ret->gva = entry.at + entry.pad;
 	r = entry_widen(ctx, fn, ret->gva, (size_t)n, &len, e);
 	if (r < 0)
 		return r;
