@@ -21,13 +21,14 @@
 #define LVT_EXTINT   0x700
 #define LVT_NMI	     0x400
 
-static int image_open(const char *path, struct boot_image *ret, struct err *e)
+static int image_open(const struct machine_config *config, struct boot_image *ret, struct err *e)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *path = config->kernel;
+	_cleanup_close_ int fd = config_open(path, config->files ? &config->files->kernel : NULL, O_RDONLY);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, ERR_FAILED, errno, "", "%s: %s", path, strerror(errno));
+		return err_set(e, ERR_FAILED, fd < 0 ? -fd : errno, "", "%s: %s", path, strerror(fd < 0 ? -fd : errno));
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > IMAGE_MAX)
 		return err_set(e, ERR_FAILED, ENOEXEC, "", "%s is not a kernel", path);
 	void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -106,7 +107,7 @@ int boot_load(struct machine *m, const struct machine_config *config, struct err
 {
 	struct boot_image image = { 0 };
 	struct boot_entry entry;
-	int r = image_open(config->kernel, &image, e);
+	int r = image_open(config, &image, e);
 
 	if (r < 0)
 		return r;

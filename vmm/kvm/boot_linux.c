@@ -13,7 +13,7 @@
 
 #include "vmm/kvm/boot.h"
 #include "vmm/kvm/layout.h"
-#include "vmm/kvm/memory.h"
+#include "vmm/kvm/machine_private.h"
 
 #define HEADER_OFFSET  0x1f1u
 #define HEADER_MAGIC   0x53726448u /* "HdrS" */
@@ -70,13 +70,14 @@ static void e820_fill(struct boot_params *p, const struct memory *mem)
 }
 
 /* As high as the kernel allows, out of the way of its own unpacking. */
-static int load_initrd(struct memory *mem, const char *path, struct boot_params *p, struct err *e)
+static int load_initrd(struct memory *mem, const struct machine_config *config, struct boot_params *p, struct err *e)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *path = config->initrd ? config->initrd : "the initrd";
+	_cleanup_close_ int fd = config_open(path, config->files ? &config->files->initrd : NULL, O_RDONLY);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, ERR_FAILED, errno, "", "%s: %s", path, strerror(errno));
+		return err_set(e, ERR_FAILED, fd < 0 ? -fd : errno, "", "%s: %s", path, strerror(fd < 0 ? -fd : errno));
 	uint64_t max = p->hdr.initrd_addr_max ? (uint64_t)p->hdr.initrd_addr_max + 1 : 1ull << 31;
 	uint64_t top = max < mem->low ? max : mem->low, len = (uint64_t)st.st_size;
 	if (!S_ISREG(st.st_mode) || !len || len > INITRD_MAX || len + (64 << 20) > top)
@@ -98,6 +99,7 @@ int boot_linux_params(struct memory *mem, const struct machine_config *config, c
 {
 	_cleanup_free_ struct boot_params *p = calloc(1, sizeof(*p));
 	const char *append = config->append ? config->append : "";
+	bool initrd = config->files ? config->files->initrd >= 0 : config->initrd != NULL;
 
 	if (!p)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
@@ -114,7 +116,7 @@ int boot_linux_params(struct memory *mem, const struct machine_config *config, c
 	p->hdr.cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE;
 	p->acpi_rsdp_addr = LAYOUT_ACPI;
 	e820_fill(p, mem);
-	int r = config->initrd ? load_initrd(mem, config->initrd, p, e) : 0;
+	int r = initrd ? load_initrd(mem, config, p, e) : 0;
 	if (r >= 0 && (memory_write(mem, LAYOUT_CMDLINE, append, strlen(append) + 1) < 0 ||
 		       memory_write(mem, LAYOUT_BOOT_PARAMS, p, sizeof(*p)) < 0))
 		r = err_set(e, ERR_FAILED, EFAULT, "", "boot parameters do not fit into guest memory");

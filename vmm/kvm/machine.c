@@ -43,12 +43,21 @@ static int guest_memory_read(struct guest_memory *g, uint64_t gpa, void *buf, si
 	return r < 0 ? err_set_addr(e, ERR_FAILED, -r, "", gpa, "0x%llx is not RAM", (unsigned long long)gpa) : 0;
 }
 
-static int open_console(struct machine *m, const char *path, struct err *e)
+int config_open(const char *path, const int *fd, int flags)
 {
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640) : -1;
+	int own = fd ? fcntl(*fd, F_DUPFD_CLOEXEC, 0) : open(path, flags | O_CLOEXEC | O_NOCTTY, 0640);
 
-	if (path && fd < 0)
-		return err_set(e, ERR_FAILED, errno, "", "%s: %s", path, strerror(errno));
+	return own < 0 ? -errno : own;
+}
+
+static int open_console(struct machine *m, const struct machine_config *c, struct err *e)
+{
+	bool wanted = c->files ? c->files->console >= 0 : c->console != NULL;
+	const char *name = c->console ? c->console : "the console";
+	int fd = wanted ? config_open(c->console, c->files ? &c->files->console : NULL, O_WRONLY | O_CREAT | O_APPEND) : -1;
+
+	if (wanted && fd < 0)
+		return err_set(e, ERR_FAILED, -fd, "", "%s: %s", name, strerror(-fd));
 	serial_init(&m->serial, fd);
 	return 0;
 }
@@ -105,7 +114,7 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 		r = barrier_init(m);
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, "", "cannot set up a VM: %s", strerror(-r));
-	r = open_console(m, config->console, e);
+	r = open_console(m, config, e);
 	if (r >= 0)
 		r = vm_create(m, config, e);
 	if (r >= 0)

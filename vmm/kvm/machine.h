@@ -20,6 +20,11 @@
 /* I/O port for test guests: a write of 1, 2 or 4 bytes ends the machine with reason "exit N". */
 #define MACHINE_PORT_EXIT 0xf4
 
+/* Files somebody else opened, with rights of his own. Borrowed; -1: none. */
+struct machine_files {
+	int kernel, initrd, console;
+};
+
 struct machine_config {
 	const char *name;
 	const char *kernel;  /* bzImage, vmlinux or bare ELF64; told apart by content */
@@ -30,6 +35,8 @@ struct machine_config {
 	uint64_t memory;     /* bytes, multiple of 4096, >= 16 MiB */
 	bool no_irqchip;     /* bare guests on a KVM without in-kernel irqchip */
 	bool start_all;	     /* bare ELF: every vCPU starts at the entry, RDI = its index */
+	/* NULL: the paths above are opened. Else these are used, and the paths are names for sentences. */
+	const struct machine_files *files;
 };
 
 struct machine;

@@ -103,6 +103,9 @@ struct machine {
 	bool sw_traps;			     /* (L) */
 };
 
+/* machine.c: a descriptor of our own for a file of the configuration, or -errno. fd: -1 when there is none. */
+int config_open(const char *path, const int *fd, int flags);
+
 /* vm.c: /dev/kvm, the VM, its irqchip and memory slots. */
 int vm_create(struct machine *m, const struct machine_config *config, struct err *e);
 

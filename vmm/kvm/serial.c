@@ -7,6 +7,7 @@
  */
 #include "vmm/kvm/serial.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include "protocol/util.h"
@@ -28,10 +29,12 @@ void serial_init(struct serial *s, int fd)
 	pthread_mutex_init(&s->lock, NULL);
 }
 
-/* What the file does not take is lost: a full disk must not stop the guest. */
+/* What the file does not take is lost: neither a full disk nor a pipe that nobody reads may stop the guest. */
 static void flush(struct serial *s)
 {
-	if (s->fd >= 0 && s->n)
+	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+
+	if (s->fd >= 0 && s->n && poll(&p, 1, 0) > 0 && p.revents & POLLOUT)
 		write_full(s->fd, s->line, s->n);
 	s->n = 0;
 }
