@@ -51,6 +51,7 @@ struct backend_info {
 	char version[64];	/* of the VMM, for display */
 	size_t vcpus;
 	enum backend_run_state state;
+	char state_why[256];	/* why it is shut down or broken; "" when unknown */
 	pid_t pid;		/* of the VMM's process; 0 when unknown */
 	uint64_t pid_start;	/* its start time (/proc/PID/stat field 22), tells a reused pid apart */
 	char live_read_why[128]; /* why BACKEND_LIVE_READ is missing; "" when present */

@@ -54,7 +54,7 @@ static int run(int argc, char **argv)
 		return 1;
 	}
 	fprintf(stderr, "kvm-smoke: %s\n", reason);
-	return strcmp(reason, "powered off") && strcmp(reason, "reset") && strcmp(reason, "exit 0");
+	return strcmp(reason, "the guest powered off") && strcmp(reason, "reset") && strcmp(reason, "exit 0");
 }
 
 int main(int argc, char **argv)

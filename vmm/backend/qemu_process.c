@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "vmm/backend/process.h"
 #include "vmm/backend/qemu.h"
 
 #define PROC_FILE_MAX 8192
@@ -31,22 +32,6 @@ static pid_t status_number(pid_t pid, const char *key)
 		return 0;
 	const char *at = strstr(text, key);
 	return at ? (pid_t)strtol(at + strlen(key), NULL, 10) : 0;
-}
-
-/* /proc/PID/stat field 22; the name in field 2 may hold anything, so count from its last ')'. */
-static uint64_t start_time(pid_t pid)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[64];
-	size_t len;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (read_file(path, PROC_FILE_MAX, &text, &len) < 0)
-		return 0;
-	const char *at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
 }
 
 static void process_forget(struct qemu_vm *vm)
@@ -76,7 +61,7 @@ static void process_find(struct qemu_vm *vm, bool *ret_sure)
 		return;
 	}
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
-	vm->pid_start = start_time(vm->pid);
+	vm->pid_start = process_start_time(vm->pid);
 	if (vm->pidfd < 0 || !vm->pid_start)
 		process_forget(vm);
 }

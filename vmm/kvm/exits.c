@@ -77,7 +77,7 @@ static void exit_system_event(struct cpu *c)
 	uint32_t type = c->run->system_event.type;
 
 	if (type == KVM_SYSTEM_EVENT_SHUTDOWN)
-		machine_end(c->m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "powered off");
+		machine_end(c->m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "the guest powered off");
 	else if (type == KVM_SYSTEM_EVENT_RESET)
 		machine_end(c->m, BACKEND_SHUTDOWN, BACKEND_EVENT_RESET, "reset");
 	else

@@ -87,7 +87,7 @@ static void power_port(struct machine *m, unsigned reg, bool out, uint8_t *data,
 		if (reg == PORT_PM1_ENABLE - PORT_PM1_STATUS)
 			atomic_store(&m->pm1_enable, value);
 		else if (reg == PORT_PM1_CONTROL - PORT_PM1_STATUS && value & 1 << 13 && (value >> 10 & 7) == PM1_S5_TYPE)
-			machine_end(m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "powered off");
+			machine_end(m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "the guest powered off");
 		return;
 	}
 	if (reg == PORT_PM1_ENABLE - PORT_PM1_STATUS)
