@@ -29,6 +29,7 @@ struct qmp_client {
 	uint64_t calls[QMP_CALLS_MAX]; /* serials without a reply yet, oldest first */
 	size_t n_calls;
 	struct client_queue queue;
+	int pass_fd; /* goes with the next byte of out; -1: none */
 	char *out; /* sent, but not yet taken by the socket */
 	size_t out_len;
 };
@@ -141,16 +142,34 @@ static int client_read(struct qmp_client *c, struct err *e)
 
 /* --- output --- */
 
+static ssize_t client_write(const struct qmp_client *c)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec iov = { .iov_base = c->out, .iov_len = c->out_len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (c->pass_fd >= 0) {
+		memcpy(CMSG_DATA(&control.header), &c->pass_fd, sizeof(int));
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+	}
+	return sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static int client_flush(struct qmp_client *c, struct err *e)
 {
 	while (c->out_len) {
-		ssize_t n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = client_write(c);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		if (n < 0)
 			return client_fail(c, e, ECONNRESET, "the connection broke: %s", strerror(errno));
+		c->pass_fd = -1;
 		c->out_len -= (size_t)n;
 		memmove(c->out, c->out + n, c->out_len);
 	}
@@ -270,6 +289,17 @@ int qmp_client_call(struct qmp_client *c, const char *command, json_t *args, uin
 	return r;
 }
 
+int qmp_client_call_fd(struct qmp_client *c, const char *command, json_t *args, int fd, uint64_t timeout_us,
+		       json_t **ret, struct err *e)
+{
+	if (c->out_len)
+		return err_set(e, ERR_FAILED, EBUSY, NULL, "an earlier command is still being sent");
+	c->pass_fd = fd;
+	int r = qmp_client_call(c, command, args, timeout_us, ret, e);
+	c->pass_fd = -1; /* it was not sent at all, if it is still here: nothing later may take it along */
+	return r;
+}
+
 int qmp_client_process(struct qmp_client *c, json_t **ret, uint64_t *ret_serial, struct err *e)
 {
 	int r = 0;
@@ -331,6 +361,7 @@ int qmp_client_adopt(int fd, bool greet, uint64_t timeout_us, enum err_kind kind
 	if (!c)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	c->fd = TAKE_FD(guard);
+	c->pass_fd = -1;
 	c->alive = true;
 	c->kind_down = kind_down;
 	c->lexer = qmp_lexer_new();

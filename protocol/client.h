@@ -47,6 +47,13 @@ int qmp_client_call(struct qmp_client *c, const char *command, json_t *args, uin
 		    json_t **ret, struct err *e);
 
 /*
+ * The same with a descriptor (borrowed) that goes along with the command (SCM_RIGHTS): for getfd.
+ * -EBUSY while an earlier command is not all sent.
+ */
+int qmp_client_call_fd(struct qmp_client *c, const char *command, json_t *args, int fd, uint64_t timeout_us,
+		       json_t **ret, struct err *e);
+
+/*
  * Asynchronous use: send now, the reply comes out of qmp_client_process(). *ret_serial
  * names the call. Never waits: what the socket does not take at once is kept and sent
  * by the next process() or call(); poll for qmp_client_poll_events(). -EBUSY above QMP_CALLS_MAX.

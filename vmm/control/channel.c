@@ -132,6 +132,30 @@ void channel_send(struct channel *ch, char *line)
 	channel_update(ch);
 }
 
+static void fds_close(struct channel *ch)
+{
+	for (size_t i = 0; i < ch->n_fds; i++)
+		close(ch->fds[i]);
+	ch->n_fds = 0;
+}
+
+int channel_take_fd(struct channel *ch)
+{
+	if (ch->n_fds == 0)
+		return -ENOENT;
+	int fd = ch->fds[0];
+	ch->n_fds--;
+	memmove(&ch->fds[0], &ch->fds[1], ch->n_fds * sizeof(ch->fds[0]));
+	return fd;
+}
+
+/* Every message they may belong to was looked at. One that is still incomplete may ask for them yet. */
+static void fds_expire(struct channel *ch)
+{
+	if (ch->in_pos == ch->in_len && !ch->frame_pending && ch->fds_told)
+		fds_close(ch);
+}
+
 /* Hands out what has been read, frame by frame, until it is used up or the owner pauses. */
 static void channel_work(struct channel *ch)
 {
@@ -144,16 +168,52 @@ static void channel_work(struct channel *ch)
 		}
 		ch->in_pos += (size_t)n;
 		ch->frame_pending = frame.kind != QMP_FRAME_NONE;
-		if (frame.kind != QMP_FRAME_NONE)
-			ch->ops->frame(ch, &frame);
+		if (frame.kind == QMP_FRAME_NONE)
+			continue;
+		ch->fds_told = true;
+		ch->ops->frame(ch, &frame);
 	}
+	fds_expire(ch);
+}
+
+/* The kernel ends a read behind bytes that came with descriptors: there is at most one lot of them. */
+static void fds_receive(struct channel *ch, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		fds_close(ch);
+		memcpy(ch->fds, CMSG_DATA(c), n * sizeof(int)); /* the buffer has room for no more than CHANNEL_FDS_MAX */
+		ch->n_fds = n;
+		ch->fds_told = false;
+		if (!ch->wants_fds)
+			fds_close(ch);
+	}
+}
+
+static ssize_t channel_receive(struct channel *ch)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(CHANNEL_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = ch->in, .iov_len = sizeof(ch->in) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n = recvmsg(ch->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		fds_receive(ch, &msg);
+	return n;
 }
 
 static void channel_read(struct channel *ch)
 {
 	if (ch->in_pos < ch->in_len)
 		return;
-	ssize_t n = recv(ch->fd, ch->in, sizeof(ch->in), MSG_DONTWAIT);
+	ssize_t n = channel_receive(ch);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		channel_kill(ch, "the peer closed the connection");
 	else if (n == 0)
@@ -246,6 +306,7 @@ void channel_done(struct channel *ch)
 	sd_event_source_disable_unref(ch->io);
 	sd_event_source_disable_unref(ch->defer);
 	sd_event_source_disable_unref(ch->stall);
+	fds_close(ch);
 	qmp_lexer_free(ch->lexer);
 	free(ch->out);
 	close(ch->fd);

@@ -14,6 +14,7 @@
 #include "protocol/qmp.h"
 
 #define CHANNEL_OUT_MAX (4u << 20)   /* bytes queued for a peer that does not read; beyond: closed */
+#define CHANNEL_FDS_MAX 4	     /* descriptors of one message; what is more is closed */
 #define CHANNEL_OUT_HIGH (256u << 10) /* bytes queued from which no further input is looked at */
 
 struct channel;
@@ -35,6 +36,10 @@ struct channel {
 	size_t out_len, out_sent, out_cap;
 	size_t in_pos, in_len;
 	char in[4096];
+	int fds[CHANNEL_FDS_MAX]; /* came with the bytes read last, nobody has taken them yet */
+	size_t n_fds;
+	bool wants_fds; /* set by the owner; else they are closed as they come */
+	bool fds_told; /* a frame was handed out since they came */
 	bool frame_pending; /* the lexer may hold another frame without further input */
 	bool paused, eof, dead;
 	const char *why;
@@ -43,6 +48,12 @@ struct channel {
 /* Takes fd, also on failure. A zeroed channel may be passed to channel_done(). */
 int channel_init(struct channel *ch, sd_event *event, int fd, const struct channel_ops *ops, uint64_t stall_us);
 void channel_done(struct channel *ch);
+
+/*
+ * Takes the oldest descriptor that came along with the frame at hand (SCM_RIGHTS); -ENOENT when
+ * there is none. Those that no frame takes are closed.
+ */
+int channel_take_fd(struct channel *ch);
 
 /* Queues one message line and frees it. NULL (out of memory while building it) ends the channel. */
 void channel_send(struct channel *ch, char *line);

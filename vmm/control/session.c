@@ -79,6 +79,7 @@ int session_new(struct server *server, int fd, bool read_only)
 	}
 	s->server = server;
 	s->read_only = read_only;
+	s->channel.wants_fds = !read_only;
 	LIST_INSERT_HEAD(&server->sessions, s, link);
 	server->n_sessions++;
 	server->n_sessions_ro += read_only;
@@ -94,6 +95,7 @@ void session_free(struct session *s)
 	s->server->n_sessions--;
 	s->server->n_sessions_ro -= s->read_only;
 	channel_done(&s->channel);
+	fd_table_clear(&s->fds);
 	free(s);
 }
 

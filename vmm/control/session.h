@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "vmm/control/channel.h"
+#include "vmm/control/fds.h"
 #include "vmm/control/server.h"
 
 struct session {
@@ -22,6 +23,7 @@ struct session {
 	bool negotiated;
 	const char *request_id; /* raw "id" of the request at hand, borrowed; NULL when it has none */
 	struct pending *pending;
+	struct fd_table fds; /* what it has passed with getfd */
 };
 
 /* A reply owed. Outlives its client: then the reply is dropped. */
