@@ -54,12 +54,17 @@ int cli_call(struct cli *c, const char *command, json_t *args, json_type type, j
 uint64_t cli_deadline_us(const struct cli *c); /* how long to wait for one answer */
 int cli_lost(struct cli *c, const char *command, int r, struct err *e); /* the connection broke with r: says so in *e */
 
+/* getfd: passes an open file (borrowed) to vmpoked under a name, for the commands that follow. */
+int cli_pass_fd(struct cli *c, const char *name, int fd, struct err *e);
+
 /* Prints the error's sentence to standard error; returns its exit code. */
 int cli_fail(struct cli *c, const struct err *e);
 
 /* cmd_*.c */
 int cmd_list(struct cli *c);
 int cmd_add(struct cli *c);
+int cmd_run(struct cli *c);
+int cmd_destroy(struct cli *c);
 int cmd_remove(struct cli *c);
 int cmd_info(struct cli *c);
 int cmd_probe(struct cli *c);

@@ -25,7 +25,7 @@ static int list_table(struct cli *c, json_t *vms)
 	if (n > 0)
 		output_table(&c->out, heads, ARRAY_SIZE(keys), cells, n);
 	else if (c->out.tty)
-		fputs("no VMs; 'vmpoke add NAME --qmp PATH' registers one\n", c->out.stream);
+		fputs("no VMs; 'vmpoke add NAME --qmp PATH' registers one, 'vmpoke run' starts one\n", c->out.stream);
 	return 0;
 }
 
@@ -122,7 +122,8 @@ static void lines_print(struct cli *c, json_t *object, const struct line *lines,
 int cmd_info(struct cli *c)
 {
 	static const struct line lines[] = {
-		{ "state", "state" }, { "reason", "reason" }, { "monitor", "qmp" }, { "gdbstub", "gdb" },
+		{ "state", "state" }, { "reason", "reason" }, { "kind", "kind" }, { "monitor", "qmp" },
+		{ "gdbstub", "gdb" }, { "kernel", "kernel" }, { "memory", "memory" },
 		{ "process", "pid" }, { "accelerator", "accel" }, { "version", "version" }, { "vcpus", "vcpus" },
 		{ "release", "release" }, { "build-id", "build_id" }, { "patches", "patches" },
 	};

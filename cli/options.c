@@ -29,6 +29,9 @@
 SET_TEXT(socket)
 SET_TEXT(qmp)
 SET_TEXT(gdb)
+SET_TEXT(kernel)
+SET_TEXT(initrd)
+SET_TEXT(console)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
@@ -64,6 +67,40 @@ static int set_limit(struct cli_options *o, const char *value)
 	return o->limit >= 1 && o->limit <= CLI_LIMIT_MAX ? 0 : -EINVAL;
 }
 
+/* An empty command line is one. */
+static int set_append(struct cli_options *o, const char *value)
+{
+	o->append = value;
+	return 0;
+}
+
+static int set_vcpus(struct cli_options *o, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits == 0 || digits > 3 || value[digits])
+		return -EINVAL;
+	o->vcpus = (unsigned)strtoul(value, NULL, 10);
+	return o->vcpus >= 1 && o->vcpus <= CLI_VCPUS_MAX ? 0 : -EINVAL;
+}
+
+/* "536870912", "524288K", "512M", "2G". */
+static int set_memory(struct cli_options *o, const char *value)
+{
+	static const char units[] = "KMG";
+	size_t digits = strspn(value, "0123456789");
+	const char *unit = value[digits] ? strchr(units, value[digits]) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+
+	if (digits == 0 || digits > 15 || (value[digits] && (!unit || value[digits + 1])))
+		return -EINVAL;
+	uint64_t n = strtoull(value, NULL, 10);
+	if (n == 0 || n > CLI_MEMORY_MAX >> shift)
+		return -EINVAL;
+	o->memory = n << shift;
+	return 0;
+}
+
 static int set_color(struct cli_options *o, const char *value)
 {
 	static const char *const names[] = { "auto", "always", "never" };
@@ -92,6 +129,12 @@ static const struct cli_option options[] = {
 	{ 0, "qmp", "PATH", CLI_OPT_ADD, "QMP socket of the VM's QEMU", set_qmp },
 	{ 0, "gdb", "PATH", CLI_OPT_ADD, "gdbstub socket of the VM, when it has one already", set_gdb },
 	{ 0, "keep-patches", NULL, CLI_OPT_REMOVE, "remove the VM although patches are applied", set_keep_patches },
+	{ 0, "kernel", "FILE", CLI_OPT_RUN, "bzImage, vmlinux or bare ELF64 image", set_kernel },
+	{ 0, "initrd", "FILE", CLI_OPT_RUN, "initial RAM disk", set_initrd },
+	{ 0, "append", "TEXT", CLI_OPT_RUN, "kernel command line", set_append },
+	{ 0, "vcpus", "N", CLI_OPT_RUN, "number of vCPUs (1 to 64, default 1)", set_vcpus },
+	{ 0, "memory", "SIZE", CLI_OPT_RUN, "memory: 512M (default), 2G, or bytes", set_memory },
+	{ 0, "console", "FILE", CLI_OPT_RUN, "where the serial console is written to (replaces the file)", set_console },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

@@ -14,6 +14,8 @@
 #include "protocol/err.h"
 
 #define CLI_TIMEOUT_MS_MAX 600000 /* what vmpoked accepts as "timeout" */
+#define CLI_VCPUS_MAX 64	  /* what vmpoked accepts as "vcpus" */
+#define CLI_MEMORY_MAX (1ull << 40) /* and as "memory" */
 #define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
@@ -25,10 +27,14 @@ enum cli_option_group {
 	CLI_OPT_ADD = 1 << 2,
 	CLI_OPT_REMOVE = 1 << 3,
 	CLI_OPT_HISTORY = 1 << 4,
+	CLI_OPT_RUN = 1 << 5,
 };
 
 struct cli_options {
 	const char *socket, *qmp, *gdb; /* NULL when not given */
+	const char *kernel, *initrd, *append, *console;
+	unsigned vcpus;	 /* 0 when not given */
+	uint64_t memory; /* bytes; 0 when not given */
 	int json, no_wait, dry_run, keep_patches, help, version;
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;

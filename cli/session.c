@@ -80,6 +80,17 @@ int cli_call(struct cli *c, const char *command, json_t *args, json_type type, j
 	return 0;
 }
 
+int cli_pass_fd(struct cli *c, const char *name, int fd, struct err *e)
+{
+	json_auto_t *args = json_pack("{s:s}", "fdname", name);
+	int r = cli_connect(c, e);
+
+	if (r < 0)
+		return r;
+	r = qmp_client_call_fd(c->client, "getfd", args, fd, cli_deadline_us(c), NULL, e);
+	return r < 0 && !qmp_client_alive(c->client) ? cli_lost(c, "getfd", r, e) : r;
+}
+
 /* vmpoked names the QMP argument that lifts a refusal; most are our long options as well. */
 static void override_print(struct cli *c, const char *name)
 {

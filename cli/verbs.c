@@ -10,6 +10,8 @@
 static const struct cli_verb verbs[] = {
 	{ "list", NULL, "", 0, 0, 0, "the registered VMs (what 'vmpoke' alone does)", cmd_list },
 	{ "add", NULL, "NAME --qmp PATH", 1, 1, CLI_OPT_ADD, "register a VM by its QMP socket", cmd_add },
+	{ "run", NULL, "NAME --kernel FILE", 1, 1, CLI_OPT_RUN, "start a machine: a VM of vmpoke's own", cmd_run },
+	{ "destroy", NULL, "VM", 1, 1, 0, "end such a machine at once; it stays registered", cmd_destroy },
 	{ "remove", NULL, "VM", 1, 1, CLI_OPT_REMOVE, "forget a VM", cmd_remove },
 	{ "info", NULL, "VM", 1, 1, 0, "what is known of a VM", cmd_info },
 	{ "probe", NULL, "VM", 1, 1, CLI_OPT_JOB, "find the guest's kernel and what can be done with it", cmd_probe },

@@ -28,10 +28,13 @@
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
 #define RET_VM_OBJECT \
 	{ "name", SCHEMA_STR, .doc = "registered name" }, \
-	{ "qmp", SCHEMA_STR, .doc = "path of its QMP socket" }, \
+	{ "kind", SCHEMA_STR, .doc = "qemu, or machine: started by vm-run" }, \
+	{ "qmp", SCHEMA_STR, true, .doc = "path of its QMP socket; not of a machine" }, \
 	{ "gdb", SCHEMA_STR, true, .doc = "path of its gdbstub socket" }, \
+	{ "kernel", SCHEMA_STR, true, .doc = "file a machine was started with" }, \
+	{ "memory", SCHEMA_INT, true, .doc = "bytes of memory of a machine" }, \
 	{ "state", SCHEMA_STR, .doc = "running, paused, shutdown, broken, unreachable or starting" }, \
-	{ "reason", SCHEMA_STR, true, .doc = "why it is broken or unreachable" }, \
+	{ "reason", SCHEMA_STR, true, .doc = "why it is shut down, broken or unreachable" }, \
 	{ "pid", SCHEMA_INT, true, .doc = "process of the VMM" }, \
 	{ "accel", SCHEMA_STR, true, .doc = "kvm or tcg" }, \
 	{ "version", SCHEMA_STR, true, .doc = "version of the VMM" }, \
@@ -77,7 +80,29 @@ const struct schema_command schema_command_table[] = {
 		      .doc = "path of a gdbstub unix socket; without it one is started through the monitor" } },
 	  .returns = { RET_VM_OBJECT,
 		       { "changed", SCHEMA_BOOL, .doc = "false: it was registered so before" } } },
-	{ "vm-remove", "Forgets a VM. Refused (rule \"patched\") while patches are applied.",
+	{ "getfd", "Keeps the descriptor that comes with this command (SCM_RIGHTS) under a name, for this connection; "
+		   "at most 16.",
+	  .args = { { "fdname", SCHEMA_STR, .min = 1, .max = 63, .doc = "not beginning with a digit" } } },
+	{ "closefd", "Closes a descriptor that getfd kept.",
+	  .args = { { "fdname", SCHEMA_STR, .min = 1, .max = 63, .doc = "its name" } } },
+	{ "vm-run", "Starts a machine: a VM whose VMM is vmpoke's own worker. It outlives vmpoked. Files are \"fd:NAME\" "
+		    "with the name of a getfd, or, from root or vmpoked's own user only, absolute paths.",
+	  .args = { { "name", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX,
+		      .doc = "[a-zA-Z0-9][a-zA-Z0-9._-]*; of no VM yet, or of a machine that is shut down" },
+		    { "kernel", SCHEMA_STR, .min = 1, .max = 4095, .doc = "bzImage, vmlinux or bare ELF64 image" },
+		    { "initrd", SCHEMA_STR, true, .min = 1, .max = 4095, .doc = "initial RAM disk" },
+		    { "append", SCHEMA_STR, true, .max = 4095, .doc = "kernel command line (empty)" },
+		    { "console", SCHEMA_STR, true, .min = 1, .max = 4095,
+		      .doc = "file the serial console is written to (nowhere)" },
+		    { "vcpus", SCHEMA_INT, true, .min = 1, .max = 64, .doc = "number of vCPUs (1)" },
+		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1ll << 40,
+		      .doc = "bytes, a multiple of 4096 (512 MiB)" } },
+	  .returns = { RET_VM_OBJECT } },
+	{ "vm-destroy", "Ends a machine at once, as if its plug was pulled. It stays registered.",
+	  .args = { ARG_VM },
+	  .returns = { RET_VM, { "changed", SCHEMA_BOOL, .doc = "false: it was shut down before" } } },
+	{ "vm-remove", "Forgets a VM. Refused (rule \"patched\") while patches are applied, and (rule \"running\") "
+		       "for a machine that runs.",
 	  .args = { ARG_VM,
 		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest" } },
 	  .returns = { RET_VM, { "changed", SCHEMA_BOOL, .doc = "true" } } },
@@ -183,7 +208,7 @@ const struct schema_event schema_event_table[] = {
 	{ "VM_STATE_CHANGE", "The state of a VM changed.",
 	  .data = { RET_VM,
 		    { "state", SCHEMA_STR, .doc = "as in query-vm" },
-		    { "reason", SCHEMA_STR, true, .doc = "why it is broken or unreachable" } } },
+		    { "reason", SCHEMA_STR, true, .doc = "why it is shut down, broken or unreachable" } } },
 	{ "PATCH_STATUS_CHANGE", "A patch was applied, reverted, lost or needs attention.",
 	  .data = { RET_VM,
 		    { "patch", SCHEMA_STR, .doc = "name of the patch" },
@@ -198,7 +223,7 @@ const struct schema_event schema_event_table[] = {
 		    { "status", SCHEMA_STR, .doc = "running, aborting or concluded" },
 		    RET_VM,
 		    { "type", SCHEMA_STR, .doc = "the command" } } },
-	{ "WORKER_DIED", "The worker of a VM ended; it will be restarted.",
+	{ "WORKER_DIED", "The worker of a VM ended; it will be restarted. Not of a machine, which ends with its worker.",
 	  .data = { RET_VM, { "restart_ms", SCHEMA_INT, .doc = "delay until then" } } },
 	{ "WORKER_READY", "A worker has finished recovery and answers requests.",
 	  .data = { RET_VM,

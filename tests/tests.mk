@@ -40,6 +40,14 @@ $(BUILD)/tests/initramfs.gz: tests/guest/init tests/guest/mkinitramfs $(guest_pr
 	$(call say,CPIO,$@)
 	$(Q)tests/guest/mkinitramfs $@ $(guest_programs)
 
+# Bare guests of a few instructions: one that runs for ever, one that ends by itself.
+bare_guests := $(BUILD)/tests/beat.elf $(BUILD)/tests/bye.elf
+$(BUILD)/tests/bye.elf: bare_flags := -DBEATS=3
+$(bare_guests): tests/guest/bare/bare.S
+	@mkdir -p $(@D)
+	$(call say,GUEST,$@)
+	$(Q)$(CC) $(bare_flags) -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-Ttext=0x100000 -o $@ $<
+
 # Shows that a lane of tests/rig has a genuine /dev/kvm.
 $(BUILD)/tests/rig/%: tests/rig/%.c
 	@mkdir -p $(@D)
@@ -48,7 +56,7 @@ $(BUILD)/tests/rig/%: tests/rig/%.c
 
 unit: $(unit_tests)
 fuzz-build: $(fuzz_targets)
-guest: $(BUILD)/tests/initramfs.gz
+guest: $(BUILD)/tests/initramfs.gz $(bare_guests)
 rig: $(BUILD)/tests/rig/kvm-hello
 test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)

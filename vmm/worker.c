@@ -2,6 +2,8 @@
 /*
  * vmpoke-vm: the worker of one VM. Started by vmpoked with one end of a socket
  * pair; ends when the other end closes, after the transaction that is running.
+ * Or, with --listen-fd, it is the VMM of its guest itself: then it lives as long as
+ * the guest, and vmpoked, which may come and go, connects to it.
  * A hostile guest that breaks a parser breaks only this process.
  */
 #include <errno.h>
@@ -13,6 +15,7 @@
 
 #include "vmm/fault.h"
 #include "vmm/worker/commands.h"
+#include "vmm/worker/machine.h"
 #include "vmm/worker/txlog.h"
 
 #define LOCK_TIMEOUT_US (20u * 1000000u)
@@ -27,6 +30,14 @@ static const struct option options[] = {
 	{ "state-dir", required_argument, NULL, 's' },
 	{ "runtime-dir", required_argument, NULL, 'r' },
 	{ "control-fd", required_argument, NULL, 'c' },
+	{ "listen-fd", required_argument, NULL, 'L' },
+	{ "kernel-fd", required_argument, NULL, 'K' },
+	{ "initrd-fd", required_argument, NULL, 'I' },
+	{ "console-fd", required_argument, NULL, 'O' },
+	{ "kernel", required_argument, NULL, 'k' },
+	{ "append", required_argument, NULL, 'a' },
+	{ "vcpus", required_argument, NULL, 'p' },
+	{ "memory", required_argument, NULL, 'M' },
 	{ "list-fault-points", no_argument, NULL, 'l' },
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
@@ -54,9 +65,18 @@ static int parse_fd(const char *text)
 	return *text && !*end && fd >= 0 && fd < 65536 ? (int)fd : -1;
 }
 
-/* Fills the session from argv; returns the control fd, or -1 when something is missing. */
-static int parse_options(int argc, char **argv, struct session *s)
+/* Either a VM of another VMM or one of our own. */
+static bool options_complete(const struct session *s, const struct machine_options *m, bool listens)
 {
+	if (!s->target.vm || !patch_name_valid(s->target.vm) || !s->state_dir || !s->target.runtime_dir)
+		return false;
+	return m->files.kernel >= 0 ? listens && !s->target.qmp : !listens && s->target.qmp;
+}
+
+/* Fills the session from argv; returns the control or listening fd, or -1 when something is missing. */
+static int parse_options(int argc, char **argv, struct session *s, struct machine_options *m)
+{
+	bool listens = false;
 	int o, fd = -1;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -67,18 +87,21 @@ static int parse_options(int argc, char **argv, struct session *s)
 		case 's': s->state_dir = optarg; break;
 		case 'r': s->target.runtime_dir = optarg; break;
 		case 'c': fd = parse_fd(optarg); break;
+		case 'L':
+			fd = parse_fd(optarg);
+			listens = true;
+			break;
 		case 'l': exit(list_fault_points());
 		case 'v': puts("vmpoke-vm " VMPOKE_VERSION); exit(0);
-		default: return -1;
+		default:
+			if (machine_option_take(m, o, optarg) <= 0)
+				return -1;
 		}
 	}
-	if (!s->target.vm || !patch_name_valid(s->target.vm) || !s->target.qmp || !s->state_dir ||
-	    !s->target.runtime_dir)
-		return -1;
-	return fd;
+	return options_complete(s, m, listens) ? fd : -1;
 }
 
-/* Waits for a request, an event of the VM, or the moment to try to reach it again. */
+/* Waits for a request, a daemon, an event of the VM, or the moment to try to reach it again. */
 static void wait_for_work(struct session *s)
 {
 	struct pollfd fds[2] = {
@@ -92,6 +115,8 @@ static void wait_for_work(struct session *s)
 		session_attach(s, &ignored);
 	if (fds[1].revents)
 		session_events(s);
+	if (fds[0].revents && control_accept(s->control) > 0)
+		session_tell_ready(s);
 	session_tell_state(s);
 }
 
@@ -100,7 +125,7 @@ static void serve(struct session *s)
 	struct qmp_request req = { 0 };
 
 	for (;;) {
-		if (control_read(s->control) < 0)
+		if (control_read(s->control) < 0 && control_ends(s->control))
 			return;
 		while (control_next(s->control, &req) > 0) {
 			command_answer(s, &req);
@@ -111,11 +136,38 @@ static void serve(struct session *s)
 	}
 }
 
+/* Own VM: it runs when this returns. Another VMM's: reached or not, work can begin. */
+static int begin(struct session *s, const struct machine_options *m, struct err *e)
+{
+	struct err unreachable = { 0 };
+	int r = journal_open(s->state_dir, s->target.vm, LOCK_TIMEOUT_US, &s->journal, e);
+
+	if (r == 0)
+		r = session_load(s, e);
+	if (r < 0)
+		return r;
+	if (m->files.kernel >= 0)
+		return machine_run(s, m, e);
+	session_attach(s, &unreachable);
+	session_tell_ready(s);
+	return 0;
+}
+
+/* The journal stays locked to the end: until then the guest is there. */
+static void end(struct session *s)
+{
+	session_clear(s);
+	machine_destroy(s->machine);
+	journal_close(s->journal);
+	control_free(s->control);
+}
+
 int main(int argc, char **argv)
 {
+	struct machine_options machine = { .files = { .kernel = -1, .initrd = -1, .console = -1 } };
 	struct session s = { .backend_name = "qemu" };
 	struct err e = { 0 };
-	int fd = parse_options(argc, argv, &s);
+	int fd = parse_options(argc, argv, &s, &machine);
 
 	if (fd < 0) {
 		fprintf(stderr, "vmpoke-vm: started by vmpoked, not by hand; see vmpoke(1)\n");
@@ -126,21 +178,18 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	s.control = control_new(fd);
+	bool own = machine.files.kernel >= 0;
+	s.control = own ? control_new_listening(fd) : control_new(fd);
 	session_init(&s);
-	int r = s.control ? journal_open(s.state_dir, s.target.vm, LOCK_TIMEOUT_US, &s.journal, &e)
-			  : err_set(&e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	if (r == 0)
-		r = session_load(&s, &e);
+	int r = s.control ? begin(&s, &machine, &e) : err_set(&e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	if (r < 0) {
 		fprintf(stderr, "vmpoke-vm: %s: %s\n", s.target.vm, e.text);
+		if (own && s.control)
+			machine_tell_failure(&s, &e);
+		end(&s);
 		return 1;
 	}
-	session_attach(&s, &e);
-	session_tell_ready(&s);
 	serve(&s);
-	session_clear(&s);
-	journal_close(s.journal);
-	control_free(s.control);
+	end(&s);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
+#include "vmm/control/machine.h"
 #include "vmm/control/relay.h"
 #include "vmm/control/session.h"
 #include "vmm/control/vm.h"
@@ -17,16 +18,25 @@
 #define ADD_TIMEOUT_US (10 * 1000000ull)
 #define REMOVE_CHECK_US (30 * 1000000ull)
 
-static int busy(const struct vm *vm, struct err *e)
+bool vm_is_busy(const struct vm *vm)
 {
-	return err_set(e, ERR_TIMEOUT, EBUSY, "busy", "'%s' is being %s; try again when that is over", vm->entry.name,
-		       vm->phase == VM_ADDING || vm->add_reply ? "added" : "removed");
+	return vm->phase != VM_ACTIVE || vm->add_reply || vm->remove_reply || vm->destroy_reply;
+}
+
+int vm_busy(const struct vm *vm, struct err *e)
+{
+	const char *what = vm->phase == VM_ADDING || vm->add_reply ? "added" : vm->destroy_reply ? "destroyed" : "removed";
+
+	return err_set(e, ERR_TIMEOUT, EBUSY, "busy", "'%s' is being %s; try again when that is over", vm->entry.name, what);
 }
 
 static int add_again(const struct vm *vm, const struct registry_entry *entry, json_t **ret, struct err *e)
 {
-	if (vm->phase != VM_ACTIVE || vm->add_reply || vm->remove_reply)
-		return busy(vm, e);
+	if (vm_is_busy(vm))
+		return vm_busy(vm, e);
+	if (vm->entry.kind != entry->kind)
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is a machine of vmpoke's own; remove it first",
+			       vm->entry.name);
 	if (strcmp(vm->entry.qmp, entry->qmp) != 0 || strcmp(vm->entry.gdb, entry->gdb) != 0)
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with other sockets (qmp %s); remove it first",
 			       vm->entry.name, vm->entry.qmp);
@@ -43,7 +53,7 @@ static int add_check(struct daemon *d, const struct registry_entry *entry, struc
 	if (d->n_vms >= REGISTRY_VMS_MAX)
 		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
 	LIST_FOREACH(vm, &d->vms, link)
-		if (strcmp(vm->entry.qmp, entry->qmp) == 0)
+		if (vm->entry.kind == REGISTRY_QEMU && strcmp(vm->entry.qmp, entry->qmp) == 0)
 			return err_set(e, ERR_REFUSED, EEXIST, "exists", "the monitor %s belongs to the VM '%s'", entry->qmp,
 				       vm->entry.name);
 	return 0;
@@ -150,12 +160,16 @@ int cmd_vm_remove(struct daemon *d, struct session *s, const struct schema_comma
 	(void)cmd, (void)ret;
 	if (!vm)
 		return -ENOENT;
-	if (vm->add_reply || vm->remove_reply)
-		return busy(vm, e);
+	if (vm_is_busy(vm))
+		return vm_busy(vm, e);
+	if (machine_runs(vm))
+		return err_set(e, ERR_REFUSED, EBUSY, "running", "'%s' is running; 'vmpoke destroy %s' first", vm->entry.name,
+			       vm->entry.name);
 	vm->remove_reply = session_defer(s);
 	if (!vm->remove_reply)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	if (json_is_true(json_object_get(args, "keep-patches"))) {
+	/* What was patched in a machine that is shut down is gone with it. */
+	if (vm->entry.kind == REGISTRY_MACHINE || json_is_true(json_object_get(args, "keep-patches"))) {
 		remove_now(vm);
 		return COMMAND_DEFERRED;
 	}

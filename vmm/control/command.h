@@ -48,6 +48,18 @@ int cmd_query_vms(struct daemon *d, struct session *s, const struct schema_comma
 int cmd_query_vm(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 		 json_t **ret, struct err *e);
 
+/* cmd_fds.c */
+int cmd_getfd(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+	      struct err *e);
+int cmd_closefd(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		struct err *e);
+
+/* cmd_machine.c: VMs of our own */
+int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+	       struct err *e);
+int cmd_vm_destroy(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
+		   json_t **ret, struct err *e);
+
 /* cmd_patch.c: everything the worker does */
 int cmd_relay(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 	      json_t **ret, struct err *e);

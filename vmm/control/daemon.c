@@ -78,7 +78,10 @@ static int vms_start(struct daemon *d, struct err *e)
 		struct vm *vm = vm_new(d, &list[i], VM_ACTIVE);
 		if (!vm)
 			return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-		worker_start_or_retry(&vm->worker);
+		if (vm->entry.kind == REGISTRY_QEMU)
+			worker_start_or_retry(&vm->worker);
+		else if (!vm->entry.ended[0])
+			worker_reach(&vm->worker);
 	}
 	return r;
 }

@@ -41,22 +41,57 @@ static int entry_set_path(char *dst, size_t cap, const char *member, const char 
 	return 0;
 }
 
-int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
-			struct err *e)
+static int entry_set_name(struct registry_entry *entry, const char *name, struct err *e)
 {
-	struct registry_entry entry = { 0 };
-
 	if (!patch_name_valid(name))
 		return err_set(e, ERR_USAGE, EINVAL, NULL,
 			       "'name' must begin with a letter or digit, hold only letters, digits, '.', '_' and '-', "
 			       "and have at most %d characters", PATCHFILE_NAME_MAX);
-	strcpy(entry.name, name); /* patch_name_valid() bounds the length */
-	int r = entry_set_path(entry.qmp, sizeof(entry.qmp), "qmp", qmp, e);
+	strcpy(entry->name, name); /* patch_name_valid() bounds the length */
+	return 0;
+}
+
+int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
+			struct err *e)
+{
+	struct registry_entry entry = { .kind = REGISTRY_QEMU };
+	int r = entry_set_name(&entry, name, e);
+
+	if (r == 0)
+		r = entry_set_path(entry.qmp, sizeof(entry.qmp), "qmp", qmp, e);
 	if (r == 0 && gdb)
 		r = entry_set_path(entry.gdb, sizeof(entry.gdb), "gdb", gdb, e);
 	if (r == 0)
 		*ret = entry;
 	return r;
+}
+
+/* Printable ASCII passes; what else a file may be called does not belong on a terminal or into JSON. */
+static void text_set(char *dst, size_t cap, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text && n < cap - 1; text++)
+		dst[n++] = *text >= 0x20 && *text < 0x7f ? *text : '?';
+	dst[n] = '\0';
+}
+
+int registry_machine_init(struct registry_entry *ret, const char *name, const char *kernel, unsigned vcpus,
+			  uint64_t memory, struct err *e)
+{
+	struct registry_entry entry = { .kind = REGISTRY_MACHINE, .vcpus = vcpus, .memory = memory };
+	int r = entry_set_name(&entry, name, e);
+
+	if (r < 0)
+		return r;
+	text_set(entry.kernel, sizeof(entry.kernel), kernel);
+	*ret = entry;
+	return 0;
+}
+
+void registry_machine_end(struct registry_entry *entry, const char *why)
+{
+	text_set(entry->ended, sizeof(entry->ended), why);
 }
 
 int registry_open(const char *state_dir, int *ret_dirfd, struct err *e)
@@ -74,8 +109,21 @@ int registry_open(const char *state_dir, int *ret_dirfd, struct err *e)
 	return 0;
 }
 
+static char *machine_format(const struct registry_entry *entry)
+{
+	__attribute__((cleanup(cleanup_json))) json_t *o =
+		json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", entry->name, "kind", "machine", "kernel", entry->kernel,
+			  "vcpus", (json_int_t)entry->vcpus, "memory", (json_int_t)entry->memory);
+
+	if (!o || (entry->ended[0] && json_object_set_new(o, "ended", json_string(entry->ended)) < 0))
+		return NULL;
+	return json_dumps(o, JSON_INDENT(2));
+}
+
 static char *entry_format(const struct registry_entry *entry)
 {
+	if (entry->kind == REGISTRY_MACHINE)
+		return machine_format(entry);
 	__attribute__((cleanup(cleanup_json))) json_t *o =
 		json_pack("{s:s, s:s}", "name", entry->name, "qmp", entry->qmp);
 
@@ -141,11 +189,38 @@ static int file_open(int dirfd, const char *file, int *ret_fd, struct err *e)
 	return 0;
 }
 
+static int machine_parse(json_t *o, struct registry_entry *ret, struct err *e)
+{
+	const char *name, *kind, *kernel, *ended = "";
+	json_int_t vcpus, memory;
+	json_error_t je;
+
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s:s, s:I, s:I, s?s}", "name", &name, "kind", &kind, "kernel",
+			   &kernel, "vcpus", &vcpus, "memory", &memory, "ended", &ended) < 0)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
+	if (strcmp(kind, "machine") != 0 || vcpus < 1 || vcpus > UINT16_MAX || memory < 1)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "not the description of a machine");
+	int r = registry_machine_init(ret, name, kernel, (unsigned)vcpus, (uint64_t)memory, e);
+	if (r == 0)
+		registry_machine_end(ret, ended);
+	return r;
+}
+
+static int qemu_parse(json_t *o, struct registry_entry *ret, struct err *e)
+{
+	const char *name, *qmp, *gdb = NULL;
+	json_error_t je;
+
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb) < 0)
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
+	return registry_entry_init(ret, name, qmp, gdb, e);
+}
+
 static int entry_load(int dirfd, const char *file, struct registry_entry *ret, struct err *e)
 {
 	__attribute__((cleanup(cleanup_json))) json_t *o = NULL;
 	_cleanup_close_ int fd = -1;
-	const char *name, *qmp, *gdb = NULL;
+	struct registry_entry entry;
 	json_error_t je;
 
 	int r = file_open(dirfd, file, &fd, e);
@@ -154,11 +229,13 @@ static int entry_load(int dirfd, const char *file, struct registry_entry *ret, s
 	o = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
 	if (!o)
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "line %d: %s", je.line, je.text);
-	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb) < 0)
-		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
-	if (strncmp(name, file, strlen(name)) != 0 || strcmp(file + strlen(name), REGISTRY_SUFFIX) != 0)
+	r = json_object_get(o, "kind") ? machine_parse(o, &entry, e) : qemu_parse(o, &entry, e);
+	if (r < 0)
+		return r;
+	if (strncmp(entry.name, file, strlen(entry.name)) != 0 || strcmp(file + strlen(entry.name), REGISTRY_SUFFIX) != 0)
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "the name inside does not match the file's name");
-	return registry_entry_init(ret, name, qmp, gdb, e);
+	*ret = entry;
+	return 0;
 }
 
 static int entry_compare(const void *a, const void *b)

@@ -7,6 +7,7 @@
 #define VMPOKE_CONTROL_REGISTRY_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/un.h>
 
 #include "protocol/err.h"
@@ -14,15 +15,36 @@
 
 #define REGISTRY_VMS_MAX 1024
 
+#define REGISTRY_TEXT_MAX 256 /* bytes of a name or sentence kept for display */
+
+enum registry_kind {
+	REGISTRY_QEMU,	  /* another VMM's, reached through its monitor */
+	REGISTRY_MACHINE, /* our own: its worker is its VMM */
+};
+
 struct registry_entry {
 	char name[PATCHFILE_NAME_MAX + 1];
+	enum registry_kind kind;
+	/* REGISTRY_QEMU */
 	char qmp[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute */
 	char gdb[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute; "" when none was given */
+	/* REGISTRY_MACHINE, all for display: what runs was started with them */
+	char kernel[REGISTRY_TEXT_MAX]; /* "" when its name is not known */
+	unsigned vcpus;
+	uint64_t memory; /* bytes */
+	char ended[REGISTRY_TEXT_MAX]; /* why there is no machine any more; "" while there may be one */
 };
 
 /* Fills and checks an entry; gdb may be NULL. ERR_USAGE names the member that is wrong. */
 int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
 			struct err *e);
+
+/* The same for a machine; kernel is cut to what is fit to be shown. */
+int registry_machine_init(struct registry_entry *ret, const char *name, const char *kernel, unsigned vcpus,
+			  uint64_t memory, struct err *e);
+
+/* Notes why there is no machine any more. */
+void registry_machine_end(struct registry_entry *entry, const char *why);
 
 /* Makes STATE/vms when missing and opens it. */
 int registry_open(const char *state_dir, int *ret_dirfd, struct err *e);

@@ -12,6 +12,7 @@
 #include "protocol/schema.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
+#include "vmm/control/machine.h"
 #include "vmm/control/session.h"
 
 #define STRING_MAX 256		   /* bytes of a string kept for query-vms */
@@ -57,18 +58,31 @@ void vm_learn(struct vm *vm, json_t *told)
 		json_object_set_new(vm->last, "state", json_string("broken"));
 }
 
+static void monitor_describe(const struct vm *vm, json_t *o)
+{
+	json_object_set_new(o, "kind", json_string("qemu"));
+	json_object_set_new(o, "qmp", json_string(vm->entry.qmp));
+	json_object_del(o, "gdb");
+	json_object_del(o, "kernel");
+	json_object_del(o, "memory");
+	if (vm->entry.gdb[0])
+		json_object_set_new(o, "gdb", json_string(vm->entry.gdb));
+}
+
 /* Who it is comes from the registry, never from the worker. */
 json_t *vm_describe(const struct vm *vm)
 {
 	json_t *o = json_copy(vm->last);
 
 	json_object_set_new(o, "name", json_string(vm->entry.name));
-	json_object_set_new(o, "qmp", json_string(vm->entry.qmp));
-	if (vm->entry.gdb[0])
-		json_object_set_new(o, "gdb", json_string(vm->entry.gdb));
+	if (vm->entry.kind == REGISTRY_MACHINE)
+		machine_describe(vm, o);
 	else
-		json_object_del(o, "gdb");
-	if (vm->worker.state != WORKER_READY) {
+		monitor_describe(vm, o);
+	if (vm->entry.kind == REGISTRY_MACHINE && vm->worker.state == WORKER_OFF) {
+		json_object_set_new(o, "state", json_string("shutdown"));
+		json_object_set_new(o, "reason", json_string(vm->entry.ended));
+	} else if (vm->worker.state != WORKER_READY) {
 		json_object_set_new(o, "state", json_string("starting"));
 		json_object_set_new(o, "reason", json_string(vm->worker.failures ? "the worker ended and is being restarted" :
 								     "the worker is starting"));
@@ -121,8 +135,7 @@ void vm_refresh(struct vm *vm)
 		refresh_start(vm);
 }
 
-/* Told when the worker has ended: whoever tries again at once must not meet what is left of this. */
-static void add_fail(struct vm *vm, const struct err *e)
+void vm_add_fail(struct vm *vm, const struct err *e)
 {
 	vm->add_error = *e;
 	snprintf(vm->add_error.vm, sizeof(vm->add_error.vm), "%s", vm->entry.name);
@@ -137,13 +150,14 @@ static void add_proceed(struct vm *vm, const char *state, const char *reason)
 	if (strcmp(state, "unreachable") == 0) {
 		err_set(&e, ERR_INACTIVE, ENOTCONN, "unreachable", "the monitor at %s cannot be reached%s%s; nothing was registered",
 			vm->entry.qmp, reason ? ": " : "", reason ? reason : "");
-		add_fail(vm, &e);
-	} else if (registry_save(vm->daemon->registry_fd, &vm->entry, &e) < 0) {
+		vm_add_fail(vm, &e);
+	} else if (vm->entry.kind == REGISTRY_QEMU && registry_save(vm->daemon->registry_fd, &vm->entry, &e) < 0) {
 		log_msg(LOG_ERR, vm->entry.name, "%s", e.text);
-		add_fail(vm, &e);
+		vm_add_fail(vm, &e);
 	} else {
 		vm->phase = VM_ACTIVE;
-		log_msg(LOG_NOTICE, vm->entry.name, "registered, monitor %s", vm->entry.qmp);
+		if (vm->entry.kind == REGISTRY_QEMU)
+			log_msg(LOG_NOTICE, vm->entry.name, "registered, monitor %s", vm->entry.qmp);
 		daemon_event(vm->daemon, "VM_ADDED", json_pack("{s:s}", "vm", vm->entry.name));
 	}
 }
@@ -215,7 +229,7 @@ static void on_died(struct worker *w, const char *why, unsigned restart_ms)
 
 	if (vm->phase == VM_ADDING) {
 		err_set(&e, ERR_INACTIVE, ENOTCONN, "unreachable", "its worker ended before it was ready (%s); nothing was registered", why);
-		add_fail(vm, &e);
+		vm_add_fail(vm, &e);
 		return;
 	}
 	log_msg(LOG_ERR, vm->entry.name, "the worker ended (%s); the next one starts in %u ms", why, restart_ms);
@@ -238,6 +252,8 @@ static void on_gone(struct worker *w)
 	struct vm *vm = container_of(w, struct vm, worker);
 	struct daemon *d = vm->daemon;
 
+	if (vm->phase == VM_REMOVING && vm->entry.kind == REGISTRY_MACHINE)
+		launch_forget(&d->worker_config, vm->entry.name);
 	if (vm->phase == VM_REMOVING && vm->remove_reply)
 		remove_answer(vm);
 	vm_free(vm);
@@ -248,6 +264,8 @@ static const struct worker_ops worker_ops = {
 	.ready = on_ready,
 	.event = on_event,
 	.died = on_died,
+	.failed = machine_on_failed,
+	.ended = machine_on_ended,
 	.gone = on_gone,
 };
 
@@ -301,6 +319,8 @@ void vm_free(struct vm *vm)
 	err_set(&e, ERR_INACTIVE, ECONNRESET, NULL, "the daemon ends");
 	pending_error(vm->add_reply, vm->add_error.kind ? &vm->add_error : &e);
 	pending_error(vm->remove_reply, &e);
+	pending_error(vm->destroy_reply, &e);
+	machine_order_free(vm->order);
 	LIST_REMOVE(vm, link);
 	vm->daemon->n_vms--;
 	worker_done(&vm->worker);

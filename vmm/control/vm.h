@@ -12,6 +12,7 @@
 #include "vmm/control/worker_link.h"
 
 struct daemon;
+struct machine_order;
 struct pending;
 
 enum vm_phase {
@@ -27,7 +28,9 @@ struct vm {
 	enum vm_phase phase;
 	struct worker worker;
 	json_t *last; /* members of the query-vm object, checked; never NULL */
-	struct pending *add_reply, *remove_reply;
+	struct pending *add_reply, *remove_reply, *destroy_reply;
+	struct machine_order *order; /* a machine to be started once the present one has ended; else NULL */
+	bool destroyed;		     /* the machine is being killed because somebody asked for it while it ran */
 	struct err add_error; /* what add_reply will say once the worker has ended */
 	struct worker_call refresh, remove_check;
 	bool refreshing, refresh_again;
@@ -40,6 +43,10 @@ void vm_free(struct vm *vm);
 /* An active VM by name; otherwise NULL and *e names those that are known. */
 struct vm *vm_find(struct daemon *d, const char *name, struct err *e);
 
+/* Is somebody adding, removing or destroying it already? vm_busy() says so: ERR_TIMEOUT, rule "busy". */
+bool vm_is_busy(const struct vm *vm);
+int vm_busy(const struct vm *vm, struct err *e);
+
 /* Any VM by name, whatever its phase. */
 struct vm *vm_lookup(struct daemon *d, const char *name);
 
@@ -51,6 +58,12 @@ void vm_learn(struct vm *vm, json_t *told);
 
 /* Asks the worker for query-vm anew, soon. */
 void vm_refresh(struct vm *vm);
+
+/*
+ * Gives up a VM that is being added. Its client is told when the worker has ended: whoever tries
+ * again at once must not meet what is left of this.
+ */
+void vm_add_fail(struct vm *vm, const struct err *e);
 
 /* Ends the worker, then the VM is gone. Nothing is taken out of the registry. */
 void vm_discard(struct vm *vm);

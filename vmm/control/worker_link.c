@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "vmm/control/log.h"
@@ -19,10 +21,15 @@
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata);
 
+static bool is_machine(const struct worker *w)
+{
+	return w->entry->kind == REGISTRY_MACHINE;
+}
+
 int worker_init(struct worker *w, sd_event *event, const struct worker_ops *ops,
 		const struct worker_config *config, const struct registry_entry *entry)
 {
-	*w = (struct worker){ .ops = ops, .config = config, .entry = entry, .event = event };
+	*w = (struct worker){ .ops = ops, .config = config, .entry = entry, .event = event, .pidfd = -1 };
 	TAILQ_INIT(&w->calls);
 	int r = sd_event_add_time(event, &w->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, w);
 	if (r >= 0)
@@ -30,11 +37,31 @@ int worker_init(struct worker *w, sd_event *event, const struct worker_ops *ops,
 	return r < 0 ? r : 0;
 }
 
+/* The process is none of ours any more, dead or not. */
+static void process_forget(struct worker *w)
+{
+	w->child = sd_event_source_disable_unref(w->child);
+	if (w->pidfd >= 0)
+		close(w->pidfd);
+	w->pidfd = -1;
+	w->pid = 0;
+	w->promised = false;
+}
+
 void worker_done(struct worker *w)
 {
 	sd_event_source_disable_unref(w->timer);
-	sd_event_source_disable_unref(w->child);
+	process_forget(w);
 	channel_done(&w->channel);
+}
+
+/* A child is ours until it was reaped; of another process only its pidfd is sure to be it. */
+static void process_kill(struct worker *w)
+{
+	if (w->pidfd >= 0)
+		pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
+	else
+		kill(w->pid, SIGKILL);
 }
 
 void worker_timer_set(struct worker *w, uint64_t us)
@@ -56,6 +83,28 @@ unsigned worker_backoff_ms(unsigned failures)
 	return 1000 * (failures > 5 ? WORKER_BACKOFF_MAX_S : 1u << (failures - 1));
 }
 
+static void machine_ended(struct worker *w, const char *why)
+{
+	worker_calls_fail(w, ERR_INACTIVE, "the machine has ended");
+	if (w->state == WORKER_STOPPING)
+		return;
+	w->state = WORKER_OFF;
+	worker_timer_off(w);
+	w->ops->ended(w, why);
+}
+
+/* The machine is there, as far as we know, but its worker cannot be talked to: again, later. */
+static void machine_retry(struct worker *w, const char *why)
+{
+	channel_done(&w->channel);
+	w->restart_ms = worker_backoff_ms(w->failures);
+	w->failures++;
+	w->state = WORKER_BACKOFF;
+	worker_timer_set(w, w->restart_ms * 1000ull);
+	log_msg(LOG_WARNING, w->entry->name, "cannot talk to the machine's worker: %s; the next try is in %u ms", why,
+		w->restart_ms);
+}
+
 /* The process is over, or was never there: what comes next, and when. */
 static void worker_schedule(struct worker *w, const char *why)
 {
@@ -72,31 +121,53 @@ static void worker_schedule(struct worker *w, const char *why)
 		w->ops->died(w, why, w->restart_ms);
 }
 
-static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+/* Nothing of it is left: what comes next depends on whose VM it was. */
+static void process_ended(struct worker *w, const char *why)
 {
-	struct worker *w = userdata;
-	char why[sizeof(w->why) + 64];
-
-	(void)s;
-	if (si->si_code == CLD_EXITED)
-		snprintf(why, sizeof(why), "%s%sexit status %d", w->why, w->why[0] ? "; " : "", si->si_status);
-	else
-		snprintf(why, sizeof(why), "%s%ssignal %s", w->why, w->why[0] ? "; " : "", sigabbrev_np(si->si_status));
-	w->child = sd_event_source_disable_unref(w->child);
-	w->pid = 0;
+	process_forget(w);
 	w->why[0] = '\0';
 	channel_done(&w->channel);
 	if (w->state == WORKER_STOPPING) {
 		worker_timer_off(w);
 		w->ops->gone(w);
-		return 0;
+		return;
 	}
 	if (w->state != WORKER_ENDING) { /* there they have failed already; later ones wait for the successor */
 		w->state = WORKER_ENDING;
 		worker_calls_fail_dead(w);
 	}
-	if (w->state != WORKER_STOPPING) /* a call's done() may have stopped it for good */
+	if (w->state == WORKER_STOPPING) /* a call's done() may have stopped it for good */
+		return;
+	if (is_machine(w))
+		machine_ended(w, why);
+	else
 		worker_schedule(w, why);
+}
+
+static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+{
+	struct worker *w = userdata;
+	char why[sizeof(w->why) + 64];
+	bool exited = si->si_code == CLD_EXITED;
+
+	(void)s;
+	if (is_machine(w) && exited)
+		snprintf(why, sizeof(why), "its worker ended with exit status %d and the machine with it", si->si_status);
+	else if (is_machine(w))
+		snprintf(why, sizeof(why), "its worker was killed by signal %d and the machine with it", si->si_status);
+	else if (exited)
+		snprintf(why, sizeof(why), "%s%sexit status %d", w->why, w->why[0] ? "; " : "", si->si_status);
+	else
+		snprintf(why, sizeof(why), "%s%ssignal %s", w->why, w->why[0] ? "; " : "", sigabbrev_np(si->si_status));
+	process_ended(w, why);
+	return 0;
+}
+
+/* How it ended only its parent is told, and that daemon is gone. */
+static int on_pidfd(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+	(void)s, (void)fd, (void)revents;
+	process_ended(userdata, "its worker ended and the machine with it");
 	return 0;
 }
 
@@ -114,11 +185,22 @@ static void on_closed(struct channel *ch, const char *why)
 
 static const struct channel_ops channel_ops = { .frame = worker_frame, .closed = on_closed };
 
-static int worker_adopt(struct worker *w, int fd)
+/* The exit of a machine that another daemon started. Opened before it says that it is ready: so it is its own. */
+static int watch_pidfd(struct worker *w)
+{
+	w->pidfd = pidfd_open(w->pid, 0);
+	return w->pidfd < 0 ? -errno : sd_event_add_io(w->event, &w->child, w->pidfd, EPOLLIN, on_pidfd, w);
+}
+
+static int worker_adopt(struct worker *w, int fd, bool child)
 {
 	int r = channel_init(&w->channel, w->event, fd, &channel_ops, 0);
 
-	if (r >= 0)
+	if (r >= 0 && w->child) /* known already, from before the connection broke */
+		return 0;
+	if (r >= 0 && !child)
+		r = watch_pidfd(w);
+	else if (r >= 0)
 		r = sd_event_add_child(w->event, &w->child, w->pid, WEXITED, on_child, w);
 	/* What it said before it died is heard before its death is. */
 	if (r >= 0)
@@ -126,27 +208,79 @@ static int worker_adopt(struct worker *w, int fd)
 	return r;
 }
 
-int worker_start(struct worker *w, uint64_t ready_us, struct err *e)
+static void await_ready(struct worker *w, uint64_t ready_us)
 {
-	int fd = -1;
-
-	int r = worker_spawn(w->config, w->entry, &w->pid, &fd, e);
-	if (r < 0)
-		return r;
-	r = worker_adopt(w, fd);
-	if (r < 0) {
-		kill(w->pid, SIGKILL);
-		waitpid(w->pid, NULL, 0); /* it was killed: this does not wait for long */
-		w->child = sd_event_source_disable_unref(w->child);
-		w->pid = 0;
-		channel_done(&w->channel);
-		return err_set(e, ERR_FAILED, -r, NULL, "cannot watch the worker: %s", strerror(-r));
-	}
 	w->state = WORKER_STARTING;
 	w->sent = false;
 	w->events = 0; /* its predecessor's flood is not its own */
 	worker_timer_set(w, ready_us);
+}
+
+/* Takes over a child that was just started. */
+static int worker_begin(struct worker *w, int fd, uint64_t ready_us, struct err *e)
+{
+	int r = worker_adopt(w, fd, true);
+
+	if (r < 0) {
+		kill(w->pid, SIGKILL);
+		waitpid(w->pid, NULL, 0); /* it was killed: this does not wait for long */
+		process_forget(w);
+		channel_done(&w->channel);
+		return err_set(e, ERR_FAILED, -r, NULL, "cannot watch the worker: %s", strerror(-r));
+	}
+	await_ready(w, ready_us);
 	log_msg(LOG_DEBUG, w->entry->name, "worker %d started", w->pid);
+	return 0;
+}
+
+int worker_start(struct worker *w, uint64_t ready_us, struct err *e)
+{
+	int fd = -1, r = worker_spawn(w->config, w->entry, &w->pid, &fd, e);
+
+	return r < 0 ? r : worker_begin(w, fd, ready_us, e);
+}
+
+int worker_launch(struct worker *w, const struct launch *l, struct err *e)
+{
+	int fd = -1, r = launch_spawn(w->config, w->entry, l, &w->pid, &fd, e);
+
+	w->failures = 0;
+	return r < 0 ? r : worker_begin(w, fd, WORKER_READY_US, e);
+}
+
+void worker_reach(struct worker *w)
+{
+	pid_t pid = 0;
+	int fd = -1, r = launch_connect(w->config, w->entry->name, &pid, &fd);
+
+	if (!w->pid && (r == -ENOENT || r == -ECONNREFUSED || r == -EPERM)) {
+		machine_ended(w, "the machine ended while no vmpoked was there: nobody answers on its socket");
+		return;
+	}
+	if (r == 0 && w->pid && w->pid != pid) { /* ours is known, and somebody else has its socket */
+		close(fd);
+		r = -EPERM;
+	}
+	if (r == 0) {
+		w->pid = pid;
+		r = worker_adopt(w, fd, false);
+		if (r < 0 && !w->child)
+			process_forget(w);
+	}
+	if (r < 0) {
+		machine_retry(w, strerror(-r));
+		return;
+	}
+	w->promised = true;
+	await_ready(w, WORKER_READY_US);
+	log_msg(LOG_DEBUG, w->entry->name, "worker %d was found", w->pid);
+}
+
+int worker_kill(struct worker *w)
+{
+	if (!w->pid)
+		return -ESRCH;
+	process_kill(w);
 	return 0;
 }
 
@@ -167,10 +301,14 @@ void worker_fail(struct worker *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(w->why, sizeof(w->why), fmt, ap);
 	va_end(ap);
-	log_msg(LOG_ERR, w->entry->name, "worker %d is killed: %s", w->pid, w->why);
-	kill(w->pid, SIGKILL); /* ours until on_child() has reaped it */
+	log_msg(LOG_ERR, w->entry->name, "worker %d is %s: %s", w->pid, w->promised ? "hung up on" : "killed", w->why);
 	w->state = WORKER_ENDING;
-	worker_timer_off(w);
+	if (w->promised) {
+		worker_timer_set(w, 0); /* connects anew, from the loop */
+	} else {
+		process_kill(w);
+		worker_timer_off(w);
+	}
 	channel_kill(&w->channel, "killed");
 	worker_calls_fail_dead(w);
 }
@@ -190,12 +328,17 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 		worker_fail(w, "it did not answer %s in time", TAILQ_FIRST(&w->calls)->command);
 		break;
 	case WORKER_BACKOFF:
-		worker_start_or_retry(w);
+		if (is_machine(w))
+			worker_reach(w);
+		else
+			worker_start_or_retry(w);
 		break;
 	case WORKER_ENDING:
 	case WORKER_STOPPING:
-		if (w->pid)
-			kill(w->pid, SIGKILL);
+		if (w->state == WORKER_ENDING && w->promised)
+			machine_retry(w, w->why);
+		else if (w->pid)
+			process_kill(w);
 		else
 			w->ops->gone(w);
 		break;
@@ -209,6 +352,10 @@ void worker_stop(struct worker *w, uint64_t kill_after_us)
 		return;
 	w->state = WORKER_STOPPING; /* before done() is called, which may queue more */
 	worker_calls_fail(w, ERR_INACTIVE, "the worker of this VM is being ended");
+	if (w->pid && is_machine(w) && kill_after_us)
+		process_kill(w);
+	else if (is_machine(w))
+		process_forget(w);
 	if (w->pid) {
 		channel_kill(&w->channel, "told to end");
 		if (kill_after_us)
@@ -216,6 +363,8 @@ void worker_stop(struct worker *w, uint64_t kill_after_us)
 		else
 			worker_timer_off(w);
 	} else {
+		if (is_machine(w) && w->channel.ops)
+			channel_kill(&w->channel, "the daemon ends");
 		worker_timer_set(w, 0); /* ops->gone comes from the loop, never from in here */
 	}
 }

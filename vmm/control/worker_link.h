@@ -4,6 +4,8 @@
  * time with a deadline, restarts it with back-off when it dies. A hostile guest
  * may own the worker, so whatever breaks the rules gets it killed; the journal
  * brings the VM back in order.
+ * The worker of a machine is the machine: it is never restarted, outlives the
+ * daemon, and what breaks the rules gets it hung up on, not killed.
  */
 #ifndef VMPOKE_CONTROL_WORKER_LINK_H
 #define VMPOKE_CONTROL_WORKER_LINK_H
@@ -12,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "vmm/control/channel.h"
+#include "vmm/control/launch.h"
 #include "vmm/control/worker_spawn.h"
 
 #define WORKER_READY_US (60 * 1000000ull)   /* includes waiting for a predecessor and recovery */
@@ -46,6 +49,10 @@ struct worker_ops {
 	void (*ready)(struct worker *w, json_t *data); /* WORKER_READY; data is an object of the worker's making */
 	void (*event)(struct worker *w, const char *name, json_t *data); /* any other event it may send */
 	void (*died)(struct worker *w, const char *why, unsigned restart_ms); /* may call worker_stop() */
+	/* Machines only: its process could not make the machine, and says why. It ends next. */
+	void (*failed)(struct worker *w, const struct err *e);
+	/* Machines only: process and machine are no more. May launch the next one, or call worker_stop(). */
+	void (*ended)(struct worker *w, const char *why);
 	void (*gone)(struct worker *w); /* after worker_stop(), from the loop; may free */
 };
 
@@ -56,8 +63,10 @@ struct worker {
 	sd_event *event;
 	enum worker_state state;
 	pid_t pid;
+	int pidfd;     /* of a machine that another daemon started: no child of ours; else -1 */
+	bool promised; /* a machine that was ready once: it is not killed for what its worker does */
 	struct channel channel;
-	sd_event_source *child, *timer;
+	sd_event_source *child, *timer; /* child: its exit, by either way */
 	TAILQ_HEAD(worker_calls, worker_call) calls; /* the first one is with the worker when sent is set */
 	size_t n_calls;
 	bool sent;
@@ -79,9 +88,19 @@ int worker_start(struct worker *w, uint64_t ready_us, struct err *e);
 /* A start that failed is a death like any other: retried with back-off. */
 void worker_start_or_retry(struct worker *w);
 
+/* Machines: starts the one that entry describes. l is borrowed. */
+int worker_launch(struct worker *w, const struct launch *l, struct err *e);
+
+/* Machines: connects to the one that should be there, with back-off; ops->ended when there is none. */
+void worker_reach(struct worker *w);
+
+/* Machines: kills it at once; ops->ended follows. -ESRCH when there is no process to be found. */
+int worker_kill(struct worker *w);
+
 /*
  * Ends it: its control socket is closed, it finishes or undoes what it is doing.
- * kill_after_us 0: it is never killed. ops->gone follows.
+ * kill_after_us 0: it is never killed. ops->gone follows. A machine is killed at once,
+ * or with 0 left running, and not waited for.
  */
 void worker_stop(struct worker *w, uint64_t kill_after_us);
 

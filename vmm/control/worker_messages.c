@@ -40,8 +40,13 @@ void worker_calls_fail_dead(struct worker *w)
 		struct err e;
 
 		w->sent = false;
-		err_set(&e, ERR_FAILED, ECONNRESET, NULL,
-			"the worker ended while %s was running; state is recovered from the journal", call->command);
+		if (w->entry->kind == REGISTRY_MACHINE)
+			err_set(&e, ERR_FAILED, ECONNRESET, NULL,
+				"the machine's worker ended or cannot be talked to while %s was running; ask 'vmpoke history'",
+				call->command);
+		else
+			err_set(&e, ERR_FAILED, ECONNRESET, NULL,
+				"the worker ended while %s was running; state is recovered from the journal", call->command);
 		call->done(call, NULL, &e);
 	}
 	worker_calls_fail(w, ERR_FAILED, "the worker ended before it came to this; nothing was changed by it");
@@ -80,6 +85,9 @@ static int call_format(struct worker_call *call, json_t *args, uint64_t serial, 
 
 int worker_call(struct worker *w, struct worker_call *call, json_t *args, struct err *e)
 {
+	if (w->state == WORKER_OFF && w->entry->kind == REGISTRY_MACHINE)
+		return err_set(e, ERR_INACTIVE, EHOSTDOWN, "run-state", "the machine is shut down: %s",
+			       w->entry->ended[0] ? w->entry->ended : "it is being started anew");
 	if (w->state == WORKER_OFF || w->state == WORKER_STOPPING)
 		return err_set(e, ERR_INACTIVE, ECONNRESET, NULL, "the worker of this VM is being ended");
 	if (w->state == WORKER_BACKOFF && w->restart_ms)
@@ -130,6 +138,7 @@ static bool event_allowed(struct worker *w)
 static void handle_event(struct worker *w, const char *name, json_t *data)
 {
 	const char *vm = json_string_value(json_object_get(data, "vm"));
+	struct err e;
 
 	if (!event_allowed(w)) {
 		worker_fail(w, "it sent more than %u events in a second", WORKER_EVENTS_PER_S);
@@ -137,10 +146,15 @@ static void handle_event(struct worker *w, const char *name, json_t *data)
 		worker_fail(w, "it sent the event %.32s about another VM", name);
 	} else if (w->state == WORKER_STARTING && strcmp(name, "WORKER_READY") == 0) {
 		w->state = WORKER_READY;
+		w->promised = w->entry->kind == REGISTRY_MACHINE;
 		w->ready_since = now_us();
 		worker_timer_off(w);
 		w->ops->ready(w, data);
 		calls_send_next(w);
+	} else if (w->state == WORKER_STARTING && !w->promised && w->entry->kind == REGISTRY_MACHINE &&
+		   strcmp(name, "WORKER_FAILED") == 0) {
+		qmp_error_from_json(json_object_get(data, "error"), &e);
+		w->ops->failed(w, &e);
 	} else if (w->state == WORKER_READY &&
 		   (strcmp(name, "VM_STATE_CHANGE") == 0 || strcmp(name, "PATCH_STATUS_CHANGE") == 0)) {
 		w->ops->event(w, name, data);

@@ -16,17 +16,17 @@
 
 #include "protocol/util.h"
 
-#define WORKER_CONTROL_FD 3
+#define FDS_MAX 8
+#define FD_SAFE 64 /* above every number a descriptor is given */
 
-/* dup2 of an fd onto itself clears close-on-exec here (POSIX.1-2024, glibc >= 2.29). */
-static int spawn_files(posix_spawn_file_actions_t *files, int control)
+static int spawn_files(posix_spawn_file_actions_t *files, const int *fds, size_t n)
 {
 	int r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
 	if (r == 0)
 		r = posix_spawn_file_actions_addopen(files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(files, control, WORKER_CONTROL_FD);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = posix_spawn_file_actions_adddup2(files, fds[i], WORKER_FIRST_FD + (int)i);
 	return r;
 }
 
@@ -45,7 +45,7 @@ static int spawn_attributes(posix_spawnattr_t *attr)
 	return r;
 }
 
-static int spawn(const char *binary, char *const *argv, int control, pid_t *ret_pid)
+static int spawn(const char *binary, char *const *argv, const int *fds, size_t n, pid_t *ret_pid)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -55,7 +55,7 @@ static int spawn(const char *binary, char *const *argv, int control, pid_t *ret_
 		return -r;
 	r = posix_spawnattr_init(&attr);
 	if (r == 0) {
-		r = spawn_files(&files, control);
+		r = spawn_files(&files, fds, n);
 		if (r == 0)
 			r = spawn_attributes(&attr);
 		if (r == 0)
@@ -64,6 +64,26 @@ static int spawn(const char *binary, char *const *argv, int control, pid_t *ret_
 	}
 	posix_spawn_file_actions_destroy(&files);
 	return -r;
+}
+
+/* Out of the way first: a descriptor may have the number another one is to get. */
+int worker_spawn_program(const char *binary, const char *const *argv, const int *fds, size_t n_fds, pid_t *ret_pid)
+{
+	int high[FDS_MAX], r = n_fds <= FDS_MAX ? 0 : -E2BIG;
+	size_t n = 0;
+
+	for (; r == 0 && n < n_fds; n++) {
+		high[n] = fcntl(fds[n], F_DUPFD_CLOEXEC, FD_SAFE);
+		if (high[n] < 0) {
+			r = -errno;
+			break;
+		}
+	}
+	if (r == 0) /* posix_spawn() takes char *const *, and does not write through it. */
+		r = spawn(binary, (char *const *)(uintptr_t)argv, high, n, ret_pid);
+	while (n > 0)
+		close(high[--n]);
+	return r;
 }
 
 int worker_spawn(const struct worker_config *config, const struct registry_entry *entry, pid_t *ret_pid,
@@ -83,8 +103,8 @@ int worker_spawn(const struct worker_config *config, const struct registry_entry
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "cannot make the worker's control socket: %s", strerror(errno));
 	_cleanup_close_ int ours = pair[0], theirs = pair[1];
-	/* posix_spawn() takes char *const *, and does not write through it. */
-	int r = fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : spawn(config->binary, (char *const *)argv, theirs, ret_pid);
+	int r = fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ? -errno :
+						       worker_spawn_program(config->binary, argv, &theirs, 1, ret_pid);
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "cannot start the worker %s: %s", config->binary, strerror(-r));
 	*ret_fd = TAKE_FD(ours);

@@ -20,14 +20,16 @@ int command_query_vm(struct session *s, json_t *args, json_t **ret, struct err *
 		session_attach(s, &ignored);
 	else
 		session_events(s);
-	json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "name", s->target.vm, "qmp", s->target.qmp,
-			      "state", session_state(s),
+	const char *reason = session_reason(s);
+	json_t *o = json_pack("{s:s, s:s, s:I}", "name", s->target.vm, "state", session_state(s),
 			      "patches", (json_int_t)patch_list_count(&s->patches, PATCH_APPLIED));
+	if (s->target.qmp)
+		json_object_set_new(o, "qmp", json_string(s->target.qmp));
 	if (s->target.gdb)
 		json_object_set_new(o, "gdb", json_string(s->target.gdb));
-	if (!s->backend) {
-		json_object_set_new(o, "reason", json_string(s->reason));
-	} else {
+	if (reason)
+		json_object_set_new(o, "reason", json_string(reason));
+	if (s->backend) {
 		json_object_set_new(o, "pid", json_integer(s->info.pid));
 		json_object_set_new(o, "accel", json_string(s->info.accel));
 		json_object_set_new(o, "version", json_string(s->info.version));

@@ -3,12 +3,14 @@
 #include "vmm/worker/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 struct control {
-	int fd;
+	int fd;	       /* -1: listening and not connected */
+	int listen_fd; /* -1: one connection, and its end is ours */
 	bool closed;
 	struct qmp_lexer *lexer;
 	size_t head, count;
@@ -24,26 +26,93 @@ struct control *control_new(int fd)
 		return NULL;
 	}
 	c->fd = fd;
+	c->listen_fd = -1;
 	c->lexer = qmp_lexer_new();
 	return c->lexer ? TAKE_PTR(c) : NULL;
 }
 
-void control_free(struct control *c)
+/* listen() is ours to call: from then on SO_PEERCRED tells whoever connects that it is us. */
+struct control *control_new_listening(int fd)
+{
+	struct control *c = control_new(fd);
+
+	if (!c)
+		return NULL;
+	c->listen_fd = c->fd;
+	c->fd = -1;
+	c->closed = true;
+	int flags = fcntl(c->listen_fd, F_GETFL);
+	if (flags >= 0 && fcntl(c->listen_fd, F_SETFL, flags | O_NONBLOCK) >= 0 && listen(c->listen_fd, 4) >= 0)
+		return c;
+	control_free(c);
+	return NULL;
+}
+
+static void queue_clear(struct control *c)
 {
 	struct qmp_request req;
 
-	if (!c)
-		return;
 	while (control_next(c, &req) > 0)
 		qmp_request_clear(&req);
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	queue_clear(c);
 	qmp_lexer_free(c->lexer);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->listen_fd >= 0)
+		close(c->listen_fd);
 	free(c);
 }
 
 int control_fd(const struct control *c)
 {
-	return c->fd;
+	return c->fd >= 0 ? c->fd : c->listen_fd;
+}
+
+bool control_ends(const struct control *c)
+{
+	return c->listen_fd < 0;
+}
+
+/* Requests nobody waits for any more are not begun. */
+static void hang_up(struct control *c)
+{
+	c->closed = true;
+	if (c->listen_fd < 0)
+		return;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	queue_clear(c);
+}
+
+static bool peer_is_trusted(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+int control_accept(struct control *c)
+{
+	if (c->listen_fd < 0 || c->fd >= 0)
+		return 0;
+	_cleanup_close_ int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct qmp_lexer *lexer = fd >= 0 && peer_is_trusted(fd) ? qmp_lexer_new() : NULL;
+	if (!lexer)
+		return 0;
+	queue_clear(c);
+	qmp_lexer_free(c->lexer);
+	c->lexer = lexer;
+	c->fd = TAKE_FD(fd);
+	c->closed = false;
+	return 1;
 }
 
 static void send_line(struct control *c, char *line)
@@ -57,7 +126,7 @@ static void send_line(struct control *c, char *line)
 		else if (errno == EAGAIN)
 			poll(&(struct pollfd){ .fd = c->fd, .events = POLLOUT }, 1, 1000);
 		else if (errno != EINTR)
-			c->closed = true;
+			hang_up(c);
 	}
 	free(line);
 }
@@ -125,7 +194,7 @@ int control_read(struct control *c)
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		if (n <= 0) {
-			c->closed = true;
+			hang_up(c);
 			break;
 		}
 		int r = feed(c, buf, (size_t)n);
@@ -159,7 +228,7 @@ bool control_cancelled(struct control *c, const char *job_id)
 	control_read(c);
 	/* The daemon went away. Asked only while nothing is written yet: its successor's worker need not wait. */
 	if (c->closed)
-		return true;
+		return control_ends(c);
 	for (size_t i = 0; job_id && i < c->count; i++) {
 		struct qmp_request *req = &c->queue[(c->head + i) % CONTROL_QUEUE_MAX];
 		const char *id = json_string_value(json_object_get(req->args, "job-id"));

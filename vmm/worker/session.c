@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "vmm/kvm/machine.h"
 #include "vmm/worker/recover.h"
 
 #define EARLY_MAX 256
@@ -28,6 +29,21 @@ const char *session_state(const struct session *s)
 	return s->backend ? state_names[s->info.state] : "unreachable";
 }
 
+const char *session_reason(const struct session *s)
+{
+	if (!s->backend)
+		return s->reason;
+	return s->info.state_why[0] ? s->info.state_why : NULL;
+}
+
+static void add_reason(const struct session *s, json_t *data)
+{
+	const char *reason = session_reason(s);
+
+	if (reason)
+		json_object_set_new(data, "reason", json_string(reason));
+}
+
 void session_tell_state(struct session *s)
 {
 	const char *now = session_state(s);
@@ -37,8 +53,7 @@ void session_tell_state(struct session *s)
 		return;
 	s->told_state = now;
 	json_t *data = json_pack("{s:s, s:s}", "vm", s->target.vm, "state", now);
-	if (!s->backend)
-		json_object_set_new(data, "reason", json_string(s->reason));
+	add_reason(s, data);
 	control_event(s->control, "VM_STATE_CHANGE", data);
 }
 
@@ -62,8 +77,8 @@ void session_tell_ready(struct session *s)
 				 s->recovered);
 	size_t i;
 
-	if (!s->backend)
-		json_object_set_new(data, "reason", json_string(s->reason));
+	add_reason(s, data);
+	s->recovered = 0; /* told; the next daemon hears of what came after */
 	s->told_state = session_state(s);
 	control_event(s->control, "WORKER_READY", data);
 	json_array_foreach(s->early, i, data)
@@ -184,6 +199,10 @@ static int refresh_info(struct session *s, struct err *e)
 
 static int open_backend(struct session *s, struct err *e)
 {
+	if (s->machine) { /* the VM is in this process: nothing to connect to */
+		s->backend = machine_backend(s->machine);
+		return 0;
+	}
 	const struct backend_ops *ops = backend_find(s->backend_name);
 	uint64_t began = now_us();
 	int r;

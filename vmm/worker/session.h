@@ -19,6 +19,8 @@ struct session_memory {
 	struct session *session;
 };
 
+struct machine;
+
 struct session {
 	struct backend_target target; /* borrowed strings */
 	const char *backend_name;
@@ -26,6 +28,7 @@ struct session {
 	struct control *control;
 	struct journal *journal;
 
+	struct machine *machine; /* our own VM, run by this very process; NULL: another VMM's */
 	struct backend *backend; /* NULL while the VM cannot be reached */
 	struct backend_info info;
 	char reason[256];	 /* why it cannot be reached */
@@ -44,7 +47,7 @@ struct session {
 	bool held;		 /* our own hold record is open */
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
-	int recovered;		 /* transactions finished or undone since this worker started */
+	int recovered;		 /* transactions finished or undone and not told of yet */
 };
 
 /* The fields that point back into *s; call once, before anything else. */
@@ -71,6 +74,9 @@ void session_events(struct session *s);
 
 /* "running", "paused", "shutdown", "broken", "unreachable". */
 const char *session_state(const struct session *s);
+
+/* Why the VM is unreachable, shut down or broken; NULL when there is nothing to say. */
+const char *session_reason(const struct session *s);
 
 /* Sends WORKER_READY, then what has happened to patches so far. */
 void session_tell_ready(struct session *s);

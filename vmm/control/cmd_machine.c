@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vm-run and vm-destroy. Files come from the client as descriptors; a path is opened only for
+ * a client that could open it itself. Must never have a side effect before all of it was checked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vmm/control/command.h"
+#include "vmm/control/daemon.h"
+#include "vmm/control/log.h"
+#include "vmm/control/machine.h"
+#include "vmm/control/session.h"
+
+#define VCPUS_DEFAULT  1
+#define MEMORY_DEFAULT (512ull << 20)
+#define PAGE_BYTES     4096u
+
+static bool may_name_files(const struct session *s)
+{
+	return s->cred.uid == 0 || s->cred.uid == geteuid();
+}
+
+/* O_NONBLOCK: a FIFO must not hang us. It stays set: what the console does not take at once is lost anyway. */
+static int path_open(const struct session *s, const char *member, const char *path, int flags, struct err *e)
+{
+	if (!may_name_files(s))
+		return err_set(e, ERR_REFUSED, EACCES, "foreign-path",
+			       "'%s' must be \"fd:NAME\", a file you opened yourself and passed with getfd: vmpoked opens no file "
+			       "for user %u", member, s->cred.uid);
+	if (path[0] != '/')
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' must be \"fd:NAME\" or an absolute path, not '%.64s'", member, path);
+	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	if (fd < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* A descriptor can be of anything: a folder, a socket, or not open for what it is wanted for. */
+static int file_check(int fd, const char *member, bool console, struct err *e)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "'%s': %s", member, strerror(errno));
+	if ((flags & O_PATH) || (flags & O_ACCMODE) == (console ? O_RDONLY : O_WRONLY))
+		return err_set(e, ERR_USAGE, EBADF, NULL, "'%s' is not open for %s", member, console ? "writing" : "reading");
+	if (!S_ISREG(st.st_mode) && !(console && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))))
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' is not a file%s", member, console ? ", pipe or terminal" : "");
+	return 0;
+}
+
+/* The descriptor of an argument; -1 in *ret when it was not given. */
+static int file_take(struct session *s, json_t *args, const char *member, int flags, int *ret, struct err *e)
+{
+	const char *text = json_string_value(json_object_get(args, member));
+
+	*ret = -1;
+	if (!text)
+		return 0;
+	_cleanup_close_ int fd = strncmp(text, "fd:", 3) == 0 ? fd_table_take(&s->fds, text + 3, e) :
+								 path_open(s, member, text, flags, e);
+	int r = fd < 0 ? fd : file_check(fd, member, (flags & O_ACCMODE) == O_WRONLY, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int files_take(struct session *s, json_t *args, struct launch *l, struct err *e)
+{
+	int r = file_take(s, args, "kernel", O_RDONLY, &l->kernel, e);
+
+	if (r == 0)
+		r = file_take(s, args, "initrd", O_RDONLY, &l->initrd, e);
+	if (r == 0)
+		r = file_take(s, args, "console", O_WRONLY | O_CREAT | O_APPEND, &l->console, e);
+	return r;
+}
+
+/* Under which name it was opened, as far as that can be told; for people. */
+static void file_name(int fd, char *buf, size_t cap)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, buf, cap - 1);
+	buf[n > 0 ? n : 0] = '\0';
+}
+
+static uint64_t number(json_t *args, const char *member, uint64_t missing)
+{
+	json_t *value = json_object_get(args, member);
+
+	return value ? (uint64_t)json_integer_value(value) : missing;
+}
+
+static int order_make(struct session *s, json_t *args, struct machine_order **ret, struct err *e)
+{
+	_cleanup_(machine_order_free) struct machine_order *o = calloc(1, sizeof(*o));
+	uint64_t memory = number(args, "memory", MEMORY_DEFAULT);
+	const char *append = json_string_value(json_object_get(args, "append"));
+	char kernel[REGISTRY_TEXT_MAX];
+
+	if (!o)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	o->launch = (struct launch){ .kernel = -1, .initrd = -1, .console = -1, .append = append ? strdup(append) : NULL };
+	if (memory % PAGE_BYTES)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'memory' must be a multiple of %u", PAGE_BYTES);
+	int r = files_take(s, args, &o->launch, e);
+	if (r < 0)
+		return r;
+	file_name(o->launch.kernel, kernel, sizeof(kernel));
+	r = registry_machine_init(&o->entry, json_string_value(json_object_get(args, "name")), kernel,
+				  (unsigned)number(args, "vcpus", VCPUS_DEFAULT), memory, e);
+	if (r == 0)
+		*ret = TAKE_PTR(o);
+	return r;
+}
+
+/* May a machine of this name be started? */
+static int name_check(struct daemon *d, const struct vm *present, const char *name, struct err *e)
+{
+	pid_t pid;
+	int fd;
+
+	if (present && vm_is_busy(present))
+		return vm_busy(present, e);
+	if (present && present->entry.kind != REGISTRY_MACHINE)
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with the monitor %s; remove it first", name,
+			       present->entry.qmp);
+	if (present && machine_runs(present))
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is running already; 'vmpoke destroy %s' ends it", name, name);
+	if (present)
+		return 0;
+	if (d->n_vms >= REGISTRY_VMS_MAX)
+		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
+	if (patch_name_valid(name) && launch_connect(&d->worker_config, name, &pid, &fd) == 0) {
+		close(fd);
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "a machine '%s' that is not registered runs as process %d", name, pid);
+	}
+	return 0;
+}
+
+static void log_start(const struct session *s, const struct registry_entry *entry)
+{
+	log_msg(LOG_NOTICE, entry->name, "starting with %u vCPUs and %llu MiB, kernel %s, asked by pid %d uid %u", entry->vcpus,
+		(unsigned long long)(entry->memory >> 20), entry->kernel, s->cred.pid, s->cred.uid);
+}
+
+/* The name is free, or of a machine that is shut down; its worker may still be there. */
+static int order_place(struct daemon *d, struct vm *vm, struct machine_order *order, struct err *e)
+{
+	bool is_new = !vm;
+
+	if (is_new)
+		vm = vm_new(d, &order->entry, VM_ADDING);
+	if (!vm) {
+		machine_order_free(order);
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	}
+	vm->order = order;
+	if (worker_kill(&vm->worker) == 0) /* then machine_on_ended() starts it */
+		return 0;
+	int r = vm_start_machine(vm, e);
+	if (r < 0 && is_new) {
+		struct err ignored;
+
+		registry_remove(d->registry_fd, vm->entry.name, &ignored);
+		vm_free(vm);
+	} else if (r < 0) {
+		registry_machine_end(&vm->entry, e->text);
+	}
+	return r;
+}
+
+int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+	       struct err *e)
+{
+	_cleanup_(machine_order_free) struct machine_order *order = NULL;
+	const char *name = json_string_value(json_object_get(args, "name"));
+	struct vm *vm = vm_lookup(d, name);
+
+	(void)cmd, (void)ret;
+	int r = name_check(d, vm, name, e);
+	if (r == 0)
+		r = order_make(s, args, &order, e);
+	if (r < 0)
+		return r;
+	log_start(s, &order->entry);
+	r = order_place(d, vm, TAKE_PTR(order), e);
+	if (r < 0)
+		return r;
+	vm = vm_lookup(d, name);
+	vm->add_reply = session_defer(s);
+	return vm->add_reply ? COMMAND_DEFERRED : err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory; the machine is being started");
+}
+
+int cmd_vm_destroy(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
+		   json_t **ret, struct err *e)
+{
+	struct vm *vm = vm_find(d, json_string_value(json_object_get(args, "vm")), e);
+
+	(void)cmd;
+	if (!vm)
+		return -ENOENT;
+	if (vm->entry.kind != REGISTRY_MACHINE)
+		return err_set(e, ERR_REFUSED, EPERM, "not-ours", "'%s' is not a machine of vmpoke's own: it is ended through its QEMU",
+			       vm->entry.name);
+	if (vm_is_busy(vm))
+		return vm_busy(vm, e);
+	if (vm->worker.state == WORKER_OFF) {
+		*ret = json_pack("{s:s, s:b}", "vm", vm->entry.name, "changed", 0);
+		return 0;
+	}
+	bool running = machine_runs(vm);
+	if (worker_kill(&vm->worker) < 0)
+		return err_set(e, ERR_INACTIVE, ENOTCONN, NULL, "the process of '%s' cannot be found; try again", vm->entry.name);
+	vm->destroyed = running;
+	vm->destroy_reply = session_defer(s);
+	log_msg(LOG_NOTICE, vm->entry.name, "destroyed by pid %d uid %u", s->cred.pid, s->cred.uid);
+	return vm->destroy_reply ? COMMAND_DEFERRED : err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory; the machine is being ended");
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A VM of our own; see machine.h. Files come as descriptors, opened by whoever asked for
+ * the VM: this process must never open one by name, because its rights are not his.
+ */
+#include "vmm/worker/machine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TELL_TIMEOUT_MS 5000
+
+static int number_take(const char *text, uint64_t max, uint64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long long n = strtoull(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || n > max)
+		return -EINVAL;
+	*ret = n;
+	return 1;
+}
+
+static int fd_take(const char *text, int *ret)
+{
+	uint64_t n;
+	int r = number_take(text, 65535, &n);
+
+	if (r > 0)
+		*ret = (int)n;
+	return r;
+}
+
+int machine_option_take(struct machine_options *o, int option, const char *value)
+{
+	uint64_t n = 0;
+	int r;
+
+	switch (option) {
+	case 'K': return fd_take(value, &o->files.kernel);
+	case 'I': return fd_take(value, &o->files.initrd);
+	case 'O': return fd_take(value, &o->files.console);
+	case 'M': return number_take(value, UINT64_MAX, &o->memory);
+	case 'k':
+		o->kernel = value;
+		return 1;
+	case 'a':
+		o->append = value;
+		return 1;
+	case 'p':
+		r = number_take(value, MACHINE_VCPUS_MAX, &n);
+		o->vcpus = (unsigned)n;
+		return r;
+	default: return 0;
+	}
+}
+
+/* A KVM without an irqchip runs bare guests all the same; Linux is refused by whoever loads it. */
+static int machine_make(struct session *s, const struct machine_options *o, struct err *e)
+{
+	struct machine_abilities abilities;
+	int r = machine_probe(&abilities, e);
+
+	if (r < 0)
+		return r;
+	const struct machine_config config = {
+		.name = s->target.vm,
+		.kernel = o->kernel && *o->kernel ? o->kernel : "the kernel",
+		.append = o->append,
+		.vcpus = o->vcpus,
+		.memory = o->memory,
+		.no_irqchip = !abilities.irqchip,
+		.start_all = true,
+		.files = &o->files,
+	};
+	return machine_create(&config, &s->machine, e);
+}
+
+/* What was read is in guest memory, and the console has a descriptor of its own. */
+static void files_close(const struct machine_files *f)
+{
+	close(f->kernel);
+	if (f->initrd >= 0)
+		close(f->initrd);
+	if (f->console >= 0)
+		close(f->console);
+}
+
+int machine_run(struct session *s, const struct machine_options *o, struct err *e)
+{
+	int r = machine_make(s, o, e);
+
+	files_close(&o->files);
+	if (r >= 0) /* before the guest runs: what a dead predecessor left unfinished died with its guest */
+		r = session_attach(s, e);
+	if (r >= 0)
+		r = machine_start(s->machine, e);
+	return r < 0 ? r : s->backend->ops->info(s->backend, &s->info, e);
+}
+
+void machine_tell_failure(struct session *s, const struct err *e)
+{
+	struct pollfd p = { .fd = control_fd(s->control), .events = POLLIN };
+
+	if (poll(&p, 1, TELL_TIMEOUT_MS) > 0 && control_accept(s->control) > 0)
+		control_event(s->control, "WORKER_FAILED",
+			      json_pack("{s:s, s:o}", "vm", s->target.vm, "error", qmp_error_to_json(e)));
+}
