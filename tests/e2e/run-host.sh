@@ -1,0 +1,91 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs on a host with a /dev/kvm (see run.sh): boots a stock guest as a machine of our
+# own, patches it under load, takes the daemon away in between. For busybox sh;
+# everything it needs is in $RIG_FILES.
+dir=$(mktemp -d)
+sock=$dir/run/control.sock
+mkdir "$dir/run" "$dir/state"
+failed=0
+
+check() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@" >"$dir/last" 2>&1; then
+		echo "ok $name"
+	else
+		echo "not ok $name: $(tail -n 1 "$dir/last")"
+		failed=1
+	fi
+}
+
+vp() { vmpoke -c "$sock" "$@"; }
+within() { # SECONDS COMMAND...
+	n=$(($1 * 5))
+	shift
+	until "$@"; do
+		n=$((n - 1))
+		[ $n -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+daemon_start() {
+	vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>"$dir/daemon.log" &
+	daemon_pid=$!
+	within 10 vp list >/dev/null 2>&1
+}
+booted() { grep -q '^pgrp' "$dir/console"; }
+# The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
+last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }
+shows() { within 10 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
+info_has() { vp --json info a | grep -q "$1" || { vp --json info a; return 1; }; }
+
+# The emulated CPUs of lane n can miss a store (see there) until it is made again; a real CPU has one try.
+changed() { # VERB VERB-BACK VALUE
+	for try in $tries; do
+		verb "$1" && shows "$3" && return
+		echo "try $try missed" >>"$dir/missed"
+		verb "$2" || return
+	done
+	return 1
+}
+verb() {
+	if [ "$1" = apply ]; then vp apply a "$RIG_FILES/demo.yaml"; else vp revert a getpgrp-is-4242; fi
+}
+tries=1
+[ "$RIG_LANE" != n ] || tries="1 2 3"
+
+[ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
+daemon_start
+check "run says what it started" sh -c "vmpoke -c $sock run a --kernel $RIG_FILES/guest-kernel \
+	--initrd $RIG_FILES/guest-initramfs --append 'console=ttyS0 quiet panic=-1 vmtest=load' --vcpus 2 --memory 256M \
+	--console $dir/console | tee $dir/said | grep -qx 'started a (2 vCPUs, 256 MiB)' || ! cat $dir/said $dir/daemon.log"
+check "a stock guest boots in a machine" within 60 booted
+own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
+check "both vCPUs came up" sh -c "! grep -i 'failed to come\|not responding' $dir/console"
+check "probe finds the kernel" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
+check "applied, and the running guest shows it" changed apply revert 4242
+kill -KILL $daemon_pid
+wait $daemon_pid 2>/dev/null
+lines=$(wc -l <"$dir/console")
+more() { [ "$(wc -l <"$dir/console")" -gt "$lines" ]; }
+check "the guest lives without a daemon" within 10 more
+daemon_start
+check "the next daemon finds it" within 10 info_has '"state": "running"'
+check "and its patch" info_has '"patches": 1'
+check "verify" vp verify a
+check "reverted, and the running guest shows it" changed revert apply "$own"
+check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
+vp info a
+vp history a
+check "destroyed" vp destroy a
+check "and said so" info_has '"reason": "destroyed"'
+check "a new one in its place" vp run a --kernel "$RIG_FILES/guest-kernel" --memory 128M
+check "journal knows that the patch is gone" sh -c "vmpoke -c $sock --json status a | grep -q '\"patches\": \[\]'"
+check "destroyed again" vp destroy a
+check "removed" vp remove a
+[ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
+[ $failed = 0 ] || cat "$dir/daemon.log"
+kill $daemon_pid
+wait
+exit $failed
