@@ -55,6 +55,11 @@ verb() {
 tries=1
 [ "$RIG_LANE" != n ] || tries="1 2 3"
 
+run_again() {
+	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" \
+		--append 'console=ttyS0 quiet panic=-1 vmtest=load' --memory 256M --console "$dir/console" && within 60 booted
+}
+
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
 daemon_start
 check "run says what it started" sh -c "vmpoke -c $sock run a --kernel $RIG_FILES/guest-kernel \
@@ -77,12 +82,29 @@ check "verify" vp verify a
 check "reverted, and the running guest shows it" changed revert apply "$own"
 check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
 vp info a
-vp history a
-check "destroyed" vp destroy a
+check "patched once more" vp apply a "$RIG_FILES/demo.yaml"
+check "destroyed with the patch in it" vp destroy a
 check "and said so" info_has '"reason": "destroyed"'
-check "a new one in its place" vp run a --kernel "$RIG_FILES/guest-kernel" --memory 128M
-check "journal knows that the patch is gone" sh -c "vmpoke -c $sock --json status a | grep -q '\"patches\": \[\]'"
-check "destroyed again" vp destroy a
+kill $daemon_pid
+wait $daemon_pid 2>/dev/null
+
+# The worker, and the machine with it, dies in the middle of a transaction.
+export VMPOKE_FAULT=journal-end:1
+daemon_start
+unset VMPOKE_FAULT
+check "a new one in its place" run_again
+check "the old patch went with the old machine" sh -c "vmpoke -c $sock --json status a | grep -q '\"state\": \"lost\"'"
+check "the machine dies with its worker" sh -c "! vmpoke -c $sock apply a $RIG_FILES/demo.yaml"
+check "and the reason is told" within 10 info_has 'killed by signal 9 and the machine with it'
+kill $daemon_pid
+wait $daemon_pid 2>/dev/null
+daemon_start
+check "a third one" run_again
+check "its journal closes what the dead one began" sh -c "vmpoke -c $sock --json history a | grep -q '\"result\": \"lost\"'"
+check "nothing is applied" info_has '"patches": 0'
+check "applied to the third" vp apply a "$RIG_FILES/demo.yaml"
+vp history a
+check "destroyed at last" vp destroy a
 check "removed" vp remove a
 [ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
 [ $failed = 0 ] || cat "$dir/daemon.log"

@@ -3,11 +3,14 @@
  * A worker without a VM, for tests of the daemon: takes vmpoke-vm's arguments,
  * speaks its side of the control socket, and misbehaves in the way the VM's name
  * begins with (see behaviours[]). Anything else is an obedient worker: patches
- * are a counter. Must never be installed.
+ * are a counter. With --listen-fd it is the worker of a machine: it listens, outlives
+ * its daemon for two minutes at most, and tells as "release" what the kernel file begins
+ * with, as "version" its command line. Must never be installed.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -32,6 +35,8 @@ enum behaviour {
 	DEAF,	     /* stops reading after it is ready */
 	LINGERS,     /* needs 300 ms to end */
 	STUBBORN,    /* does not end */
+	FAILS,	     /* a machine that cannot be made */
+	OFF,	     /* its guest powers off at patch-apply */
 };
 
 static const struct {
@@ -42,12 +47,13 @@ static const struct {
 	{ "unreachable", UNREACHABLE }, { "patched", PATCHED }, { "mute", MUTE },   { "garbage", GARBAGE },
 	{ "huge", HUGE_REPLY },	  { "flood", FLOOD },	    { "alien", ALIEN },	    { "forger", FORGER },
 	{ "liar", LIAR },	  { "strange", STRANGE },   { "deaf", DEAF },	    { "lingers", LINGERS },
-	{ "stubborn", STUBBORN },
+	{ "stubborn", STUBBORN },  { "fails", FAILS },	    { "off", OFF },
 };
 
 struct fake {
-	const char *name, *qmp;
-	int fd;
+	const char *name, *qmp, *append;
+	int fd, listen_fd, kernel_fd, console_fd;
+	bool off;
 	enum behaviour behaviour;
 	struct qmp_lexer *lexer;
 	int patches;
@@ -59,8 +65,10 @@ static void send_text(const struct fake *f, char *text)
 
 	for (size_t done = 0; done < len;) {
 		ssize_t n = send(f->fd, text + done, len - done, MSG_NOSIGNAL);
-		if (n < 0)
+		if (n < 0 && f->listen_fd < 0)
 			exit(3); /* the daemon is gone */
+		if (n < 0)
+			break;
 		done += (size_t)n;
 	}
 	free(text);
@@ -121,8 +129,22 @@ static void misbehave(const struct fake *f, const char *id)
 	}
 }
 
+static json_t *describe_machine(const struct fake *f)
+{
+	char text[16] = "";
+
+	if (pread(f->kernel_fd, text, sizeof(text) - 1, 0) < 0)
+		exit(4);
+	text[strcspn(text, "\n")] = '\0';
+	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:s}", "name", f->name, "state", f->off ? "shutdown" : "running",
+			 "patches", f->patches, "pid", (int)getpid(), "release", text, "version", f->append, "qmp", "/forged",
+			 "kind", "qemu");
+}
+
 static json_t *describe(const struct fake *f)
 {
+	if (f->listen_fd >= 0)
+		return describe_machine(f);
 	if (f->behaviour == STRANGE)
 		return json_pack("{s:s, s:i, s:s, s:{}, s:s}", "name", "another", "state", 7, "secret", "x", "vcpus",
 				 "release", "6.1.0-fake");
@@ -169,6 +191,11 @@ static void change(struct fake *f, const char *id, const char *state, json_t *ar
 		err_set(&e, ERR_FAILED, ECANCELED, "cancelled", "cancelled; nothing was changed");
 		send_text(f, qmp_format_error(&e, id));
 		return;
+	}
+	if (f->behaviour == OFF) {
+		f->off = true;
+		send_event(f, "VM_STATE_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "state", "shutdown", "reason",
+							   "the guest powered off"));
 	}
 	f->patches += strcmp(state, "applied") == 0 ? 1 : -1;
 	send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", state));
@@ -228,6 +255,10 @@ static void parse_options(int argc, char **argv, struct fake *f)
 		{ "name", required_argument, NULL, 'n' },      { "qmp", required_argument, NULL, 'q' },
 		{ "gdb", required_argument, NULL, 'g' },       { "state-dir", required_argument, NULL, 's' },
 		{ "runtime-dir", required_argument, NULL, 'r' }, { "control-fd", required_argument, NULL, 'c' },
+		{ "listen-fd", required_argument, NULL, 'L' },	 { "kernel-fd", required_argument, NULL, 'K' },
+		{ "initrd-fd", required_argument, NULL, 'I' },	 { "console-fd", required_argument, NULL, 'O' },
+		{ "kernel", required_argument, NULL, 'k' },	 { "append", required_argument, NULL, 'a' },
+		{ "vcpus", required_argument, NULL, 'p' },	 { "memory", required_argument, NULL, 'M' },
 		{ 0 },
 	};
 	int o;
@@ -239,10 +270,18 @@ static void parse_options(int argc, char **argv, struct fake *f)
 			f->qmp = optarg;
 		else if (o == 'c')
 			f->fd = atoi(optarg);
+		else if (o == 'L')
+			f->listen_fd = atoi(optarg);
+		else if (o == 'K')
+			f->kernel_fd = atoi(optarg);
+		else if (o == 'O')
+			f->console_fd = atoi(optarg);
+		else if (o == 'a')
+			f->append = optarg;
 		else if (o == '?')
 			exit(2);
 	}
-	if (!f->name || !f->qmp || f->fd < 3)
+	if (!f->name || (f->listen_fd < 0 && (!f->qmp || f->fd < 3)) || (f->listen_fd >= 0 && f->kernel_fd < 3))
 		exit(2);
 }
 
@@ -254,25 +293,67 @@ static void begin(struct fake *f)
 	f->patches = f->behaviour == PATCHED;
 	if (f->behaviour == CRASHES)
 		exit(8);
+}
+
+static void tell_ready(const struct fake *f)
+{
+	const char *state = f->behaviour == UNREACHABLE ? "unreachable" : f->off ? "shutdown" : "running";
+
 	if (f->behaviour != SILENT)
 		send_event(f, "WORKER_READY",
-			   json_pack("{s:s, s:s, s:i}", "vm", f->name, "state",
-				     f->behaviour == UNREACHABLE ? "unreachable" : "running", "recovered", 0));
+			   json_pack("{s:s, s:s, s:i}", "vm", f->name, "state", state, "recovered", 0));
+}
+
+static void converse(struct fake *f)
+{
+	char buf[4096];
+	ssize_t n;
+
+	tell_ready(f);
+	while ((n = recv(f->fd, buf, sizeof(buf), 0)) > 0)
+		feed(f, buf, (size_t)n);
+}
+
+/* One daemon after the other. */
+static void live(struct fake *f)
+{
+	struct err e;
+
+	alarm(120); /* tests must not leave processes for ever */
+	if (listen(f->listen_fd, 4) < 0)
+		exit(4);
+	if (f->console_fd >= 0 && write(f->console_fd, "hello\n", 6) != 6)
+		exit(4);
+	while ((f->fd = accept(f->listen_fd, NULL, NULL)) >= 0) {
+		if (f->behaviour == FAILS) {
+			err_set(&e, ERR_FAILED, EACCES, "no-kvm", "/dev/kvm: Permission denied");
+			send_event(f, "WORKER_FAILED", json_pack("{s:s, s:o}", "vm", f->name, "error", qmp_error_to_json(&e)));
+			exit(1);
+		}
+		converse(f);
+		close(f->fd);
+		qmp_lexer_free(f->lexer);
+		f->lexer = qmp_lexer_new();
+	}
 }
 
 int main(int argc, char **argv)
 {
-	struct fake f = { .fd = -1 };
-	char buf[4096];
-	ssize_t n;
+	struct fake f = { .fd = -1, .listen_fd = -1, .kernel_fd = -1, .console_fd = -1, .append = "" };
 
 	parse_options(argc, argv, &f);
 	f.lexer = qmp_lexer_new();
 	begin(&f);
-	if (f.behaviour == DEAF)
+	if (f.listen_fd >= 0) {
+		signal(SIGPIPE, SIG_IGN);
+		live(&f);
+	}
+	if (f.behaviour == DEAF) {
+		tell_ready(&f);
 		poll(&(struct pollfd){ .fd = f.fd }, 1, -1); /* until the daemon hangs up */
-	while ((n = recv(f.fd, buf, sizeof(buf), 0)) > 0)
-		feed(&f, buf, (size_t)n);
+	}
+	if (f.behaviour != DEAF)
+		converse(&f);
 	if (f.behaviour == LINGERS)
 		poll(NULL, 0, 300);
 	else if (f.behaviour == STUBBORN)

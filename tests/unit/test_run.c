@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vmpoked and machines of its own, with fake workers: descriptors, start, next daemon, ends, refusals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "tests/fake/daemon_program.h"
+#include "vmm/control/fds.h"
+
+static struct daemon_program program;
+static struct qmp_client *client;
+
+static int start(void **state)
+{
+	(void)state;
+	daemon_program_init(&program);
+	daemon_program_start(&program);
+	client = daemon_program_connect(&program, false);
+	return 0;
+}
+
+static json_t *vm_args(const char *vm)
+{
+	return json_pack("{s:s}", "vm", vm);
+}
+
+/* Machines outlive the daemon, and must not outlive the test. */
+static int stop(void **state)
+{
+	json_t *vms = call_ok(client, "query-vms", NULL), *vm;
+	size_t i;
+
+	(void)state;
+	json_array_foreach(vms, i, vm)
+		if (strcmp(get_str(vm, "kind"), "machine") == 0)
+			json_decref(call_ok(client, "vm-destroy", vm_args(get_str(vm, "name"))));
+	json_decref(vms);
+	qmp_client_free(TAKE_PTR(client));
+	int status = daemon_program_stop(&program);
+	daemon_program_clean(&program);
+	assert_int_equal(status, 0);
+	return 0;
+}
+
+static void next_daemon(bool killed)
+{
+	qmp_client_free(TAKE_PTR(client));
+	if (killed)
+		daemon_program_kill(&program);
+	else
+		assert_int_equal(daemon_program_stop(&program), 0);
+	daemon_program_start(&program);
+	client = daemon_program_connect(&program, false);
+}
+
+static int file_make(const char *name, int flags)
+{
+	char path[192];
+
+	daemon_program_path(&program, name, path, sizeof(path));
+	int fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void pass_fd(int fd, const char *name)
+{
+	json_t *args = json_pack("{s:s}", "fdname", name);
+	struct err e;
+
+	if (qmp_client_call_fd(client, "getfd", args, fd, DAEMON_WAIT_US, NULL, &e) < 0)
+		fail_msg("getfd: %s", e.text);
+	json_decref(args);
+	close(fd);
+}
+
+static void pass_kernel(void)
+{
+	int fd = file_make("kernel", O_RDWR | O_TRUNC);
+
+	assert_int_equal(write(fd, "image\n", 6), 6);
+	pass_fd(fd, "kernel");
+}
+
+static json_t *run_args(const char *name)
+{
+	return json_pack("{s:s, s:s, s:i, s:I, s:s}", "name", name, "kernel", "fd:kernel", "vcpus", 3, "memory",
+			 (json_int_t)64 << 20, "append", "--quiet x=\"y z\"");
+}
+
+static pid_t run(const char *name)
+{
+	pass_kernel();
+	json_t *vm = call_ok(client, "vm-run", run_args(name));
+	pid_t pid = (pid_t)get_int(vm, "pid");
+
+	assert_true(pid > 0);
+	assert_string_equal(get_str(vm, "state"), "running");
+	json_decref(vm);
+	return pid;
+}
+
+static void expect_vm(const char *name, const char *state, const char *reason)
+{
+	json_t *vm = call_ok(client, "query-vm", vm_args(name));
+
+	assert_string_equal(get_str(vm, "state"), state);
+	assert_string_equal(get_str(vm, "reason"), reason);
+	json_decref(vm);
+}
+
+static bool has_state(const char *name, const char *state)
+{
+	json_t *vms = call_ok(client, "query-vms", NULL), *vm;
+	bool hit = false;
+	size_t i;
+
+	json_array_foreach(vms, i, vm)
+		hit |= strcmp(get_str(vm, "name"), name) == 0 && strcmp(get_str(vm, "state"), state) == 0;
+	json_decref(vms);
+	return hit;
+}
+
+/* By what is known: a worker that is just dying would have to be asked for more. */
+static void wait_state(const char *name, const char *state)
+{
+	for (uint64_t end = now_us() + DAEMON_WAIT_US; !has_state(name, state); poll(NULL, 0, 5))
+		if (now_us() > end)
+			fail_msg("%s did not become %s", name, state);
+}
+
+static bool exists(const char *name)
+{
+	char path[192];
+
+	daemon_program_path(&program, name, path, sizeof(path));
+	return access(path, F_OK) == 0;
+}
+
+static void run_and_forget(void **state)
+{
+	char path[192], *text;
+	size_t len;
+	struct err e;
+
+	(void)state;
+	pass_kernel();
+	pass_fd(file_make("console", O_WRONLY | O_APPEND), "console");
+	json_t *args = run_args("m");
+	json_object_set_new(args, "console", json_string("fd:console"));
+	json_t *vm = call_ok(client, "vm-run", args);
+	daemon_program_path(&program, "kernel", path, sizeof(path));
+	assert_string_equal(get_str(vm, "kind"), "machine");
+	assert_string_equal(get_str(vm, "kernel"), path);
+	assert_string_equal(get_str(vm, "release"), "image");
+	assert_string_equal(get_str(vm, "version"), "--quiet x=\"y z\"");
+	assert_int_equal(get_int(vm, "vcpus"), 3);
+	assert_int_equal(get_int(vm, "memory"), 64 << 20);
+	assert_null(json_object_get(vm, "qmp")); /* the worker's word does not count */
+	json_decref(vm);
+	json_decref(wait_event(client, "VM_ADDED", "m"));
+	daemon_program_path(&program, "console", path, sizeof(path));
+	assert_int_equal(read_file(path, 100, &text, &len), 0);
+	assert_string_equal(text, "hello\n");
+	free(text);
+
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("m"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "exists");
+	call_fails(client, "vm-remove", vm_args("m"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "running");
+	call_fails(client, "vm-add", json_pack("{s:s, s:s}", "name", "m", "qmp", "/q"), ERR_REFUSED, &e);
+	json_t *o = call_ok(client, "vm-destroy", vm_args("m"));
+	assert_true(json_is_true(json_object_get(o, "changed")));
+	json_decref(o);
+	expect_vm("m", "shutdown", "destroyed");
+	o = call_ok(client, "vm-destroy", vm_args("m"));
+	assert_true(json_is_false(json_object_get(o, "changed")));
+	json_decref(o);
+	call_fails(client, "query-patches", vm_args("m"), ERR_INACTIVE, &e);
+	assert_non_null(strstr(e.text, "destroyed"));
+	json_decref(call_ok(client, "vm-remove", vm_args("m")));
+	assert_false(exists("state/vms/m.json"));
+	assert_false(exists("run/m.vm"));
+}
+
+static void start_that_fails(void **state)
+{
+	struct err e;
+
+	(void)state;
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("fails"), ERR_FAILED, &e);
+	assert_string_equal(e.text, "/dev/kvm: Permission denied");
+	assert_string_equal(e.rule, "no-kvm");
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("crashes"), ERR_FAILED, &e);
+	assert_non_null(strstr(e.text, "exit status 8"));
+	json_t *vms = call_ok(client, "query-vms", NULL);
+	assert_int_equal(json_array_size(vms), 0);
+	json_decref(vms);
+	assert_false(exists("state/vms/fails.json"));
+	assert_false(exists("state/vms/crashes.json"));
+}
+
+static void found_by_the_next_daemon(void **state)
+{
+	(void)state;
+	pid_t pid = run("m");
+	json_decref(call_ok(client, "patch-apply", json_pack("{s:s, s:s}", "vm", "m", "text", "x")));
+	for (int round = 0; round < 4; round++) {
+		next_daemon(round % 2 == 0);
+		wait_state("m", "running");
+		json_t *vm = call_ok(client, "query-vm", vm_args("m"));
+		assert_int_equal(get_int(vm, "pid"), pid);
+		assert_int_equal(get_int(vm, "patches"), 1); /* the same worker: it is its counter */
+		json_decref(vm);
+	}
+	kill(pid, SIGKILL);
+	json_t *event = wait_event(client, "VM_STATE_CHANGE", "m");
+	assert_string_equal(get_str(event, "state"), "shutdown");
+	json_decref(event);
+	expect_vm("m", "shutdown", "its worker ended and the machine with it");
+	next_daemon(false);
+	expect_vm("m", "shutdown", "its worker ended and the machine with it");
+}
+
+static void gone_unseen(void **state)
+{
+	(void)state;
+	pid_t pid = run("m");
+	qmp_client_free(TAKE_PTR(client));
+	daemon_program_kill(&program);
+	kill(pid, SIGKILL);
+	poll(NULL, 0, 200);
+	daemon_program_start(&program);
+	client = daemon_program_connect(&program, false);
+	expect_vm("m", "shutdown", "the machine ended while no vmpoked was there: nobody answers on its socket");
+	assert_true(run("m") != pid);
+}
+
+static void worker_that_dies(void **state)
+{
+	struct err e;
+
+	(void)state;
+	pid_t pid = run("dies");
+	call_fails(client, "patch-apply", json_pack("{s:s, s:s}", "vm", "dies", "text", "x"), ERR_FAILED, &e);
+	assert_non_null(strstr(e.text, "while patch-apply was running"));
+	wait_state("dies", "shutdown");
+	expect_vm("dies", "shutdown", "its worker ended with exit status 9 and the machine with it");
+	assert_true(run("dies") != pid);
+	json_t *vm = call_ok(client, "query-vm", vm_args("dies"));
+	kill((pid_t)get_int(vm, "pid"), SIGKILL);
+	json_decref(vm);
+	wait_state("dies", "shutdown");
+	expect_vm("dies", "shutdown", "its worker was killed by signal 9 and the machine with it");
+}
+
+/* A machine is not killed for what its worker says: it is hung up on, and called again. */
+static void worker_that_breaks_rules(void **state)
+{
+	static const char *const names[] = { "garbage", "flood", "alien", "forger", "liar" };
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		pid_t pid = run(names[i]);
+		call_fails(client, "patch-check", json_pack("{s:s, s:s}", "vm", names[i], "text", "x"), ERR_FAILED, &e);
+		wait_state(names[i], "running");
+		json_t *vm = call_ok(client, "query-vm", vm_args(names[i]));
+		assert_int_equal(get_int(vm, "pid"), pid);
+		json_decref(vm);
+	}
+}
+
+/* The worker stays to answer, and makes way for the next one. */
+static void guest_that_powers_off(void **state)
+{
+	(void)state;
+	pid_t pid = run("off");
+	json_decref(call_ok(client, "patch-apply", json_pack("{s:s, s:s}", "vm", "off", "text", "x")));
+	json_t *event = wait_event(client, "VM_STATE_CHANGE", "off");
+	assert_string_equal(get_str(event, "reason"), "the guest powered off");
+	json_decref(event);
+	json_decref(call_ok(client, "query-patches", vm_args("off")));
+	next_daemon(true);
+	wait_state("off", "shutdown");
+	json_decref(call_ok(client, "query-patches", vm_args("off")));
+	pid_t next = run("off");
+	assert_true(next != pid);
+	json_decref(call_ok(client, "patch-apply", json_pack("{s:s, s:s}", "vm", "off", "text", "x")));
+	wait_state("off", "shutdown");
+	json_decref(call_ok(client, "vm-remove", vm_args("off")));
+	assert_false(exists("state/vms/off.json"));
+}
+
+/* What was registered stays so, with the reason. */
+static void failed_start_in_place_of_another(void **state)
+{
+	struct err e;
+
+	(void)state;
+	int fd = file_make("state/vms/fails.json", O_WRONLY);
+	static const char text[] = "{\"name\": \"fails\", \"kind\": \"machine\", \"kernel\": \"/k\", \"vcpus\": 1, "
+				   "\"memory\": 16777216, \"ended\": \"exit 0\"}";
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	next_daemon(false);
+	expect_vm("fails", "shutdown", "exit 0");
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("fails"), ERR_FAILED, &e);
+	assert_string_equal(e.rule, "no-kvm");
+	expect_vm("fails", "shutdown", "it did not start: /dev/kvm: Permission denied");
+	next_daemon(true);
+	expect_vm("fails", "shutdown", "it did not start: /dev/kvm: Permission denied");
+}
+
+static int open_fds(void)
+{
+	char path[64];
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", program.pid);
+	DIR *dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void expect_fds(int n)
+{
+	for (uint64_t end = now_us() + DAEMON_WAIT_US; open_fds() != n; poll(NULL, 0, 5))
+		if (now_us() > end)
+			fail_msg("%d descriptors are open, expected %d", open_fds(), n);
+}
+
+static json_t *fd_args(const char *name)
+{
+	return json_pack("{s:s}", "fdname", name);
+}
+
+static void descriptors_have_limits(void **state)
+{
+	char name[FDS_NAME_MAX + 2];
+	struct err e;
+	int before = open_fds();
+
+	(void)state;
+	call_fails(client, "getfd", fd_args("x"), ERR_USAGE, &e);
+	assert_string_equal(e.text, "No file descriptor supplied via SCM_RIGHTS");
+	call_fails(client, "closefd", fd_args("x"), ERR_USAGE, &e);
+	assert_string_equal(e.text, "File descriptor named 'x' not found");
+	for (int i = 0; i < FDS_MAX; i++) {
+		snprintf(name, sizeof(name), "fd%d", i);
+		pass_fd(file_make("f", O_RDWR), name);
+	}
+	expect_fds(before + FDS_MAX);
+	pass_fd(file_make("f", O_RDWR), "fd0"); /* takes the place of the first */
+	int fd = file_make("f", O_RDWR);
+	json_t *args = fd_args("one-too-many");
+	assert_true(qmp_client_call_fd(client, "getfd", args, fd, DAEMON_WAIT_US, NULL, &e) < 0);
+	assert_string_equal(e.rule, "limit");
+	json_decref(args);
+	args = fd_args("0x");
+	assert_true(qmp_client_call_fd(client, "getfd", args, fd, DAEMON_WAIT_US, NULL, &e) < 0);
+	assert_string_equal(e.text, "Parameter 'fdname' expects a name not starting with a digit");
+	json_decref(args);
+	/* nobody asked for this one */
+	assert_int_equal(qmp_client_call_fd(client, "query-version", NULL, fd, DAEMON_WAIT_US, NULL, &e), 0);
+	close(fd);
+	expect_fds(before + FDS_MAX);
+	json_decref(call_ok(client, "closefd", fd_args("fd3")));
+	expect_fds(before + FDS_MAX - 1);
+	qmp_client_free(client); /* its going closes the rest */
+	client = daemon_program_connect(&program, false);
+	expect_fds(before);
+}
+
+/* By hand: a message in two parts, and more descriptors than anybody may send. */
+static void send_with_fds(int socket, const char *text, int fd, size_t n)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(8 * sizeof(int))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+	struct iovec iov = { .iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+
+	for (size_t i = 0; i < n; i++)
+		memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &fd, sizeof(int));
+	assert_int_equal(sendmsg(socket, &msg, MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static void expect_line(int socket, const char *what)
+{
+	char line[4096];
+
+	assert_true(raw_line(socket, line, sizeof(line)) > 0);
+	if (!strstr(line, what))
+		fail_msg("%s instead of %s", line, what);
+}
+
+static void descriptors_in_odd_company(void **state)
+{
+	int socket = daemon_program_raw(&program, false), fd = file_make("f", O_RDWR);
+
+	(void)state;
+	raw_send(socket, "{'execute':'qmp_capabilities'}");
+	expect_line(socket, "return");
+	int before = open_fds();
+	send_with_fds(socket, "{'execute':'getfd','argu", fd, 1); /* comes with the first half */
+	raw_send(socket, "ments':{'fdname':'a'}}");
+	expect_line(socket, "return");
+	expect_fds(before + 1);
+	send_with_fds(socket, "{'execute':'query-version'} {'execute':'getfd','arguments':{'fdname':'b'}}", fd, 8);
+	expect_line(socket, "package");
+	expect_line(socket, "return");
+	expect_fds(before + 2);
+	for (int i = 0; i < 50; i++) /* a message that never ends gathers none */
+		send_with_fds(socket, i ? " " : "{", fd, 4);
+	expect_fds(before + 2 + 4);
+	close(socket);
+	expect_fds(before - 1);
+	socket = daemon_program_raw(&program, true);
+	send_with_fds(socket, "{", fd, 4); /* on the socket for everybody: at once */
+	expect_fds(before);
+	close(socket);
+	close(fd);
+}
+
+static void run_fails(const char *member, const char *value, const char *what)
+{
+	json_t *args = run_args("m");
+	struct err e;
+
+	pass_kernel();
+	json_object_set_new(args, member, json_string(value));
+	call_fails(client, "vm-run", args, ERR_USAGE, &e);
+	if (!strstr(e.text, what))
+		fail_msg("%s instead of %s", e.text, what);
+}
+
+static void files_are_checked(void **state)
+{
+	char path[192];
+	struct err e;
+
+	(void)state;
+	run_fails("kernel", "fd:nothing", "File descriptor named 'nothing' not found");
+	run_fails("initrd", "fd:nothing", "not found");
+	run_fails("kernel", "relative", "absolute path");
+	pass_fd(file_make("w", O_WRONLY), "w");
+	run_fails("initrd", "fd:w", "'initrd' is not open for reading");
+	pass_fd(file_make("w", O_RDONLY), "r");
+	run_fails("console", "fd:r", "'console' is not open for writing");
+	pass_fd(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "folder");
+	run_fails("kernel", "fd:folder", "'kernel' is not a file");
+	pass_fd(open("/", O_PATH | O_CLOEXEC), "path");
+	run_fails("kernel", "fd:path", "not open for reading");
+	json_t *args = run_args("m");
+	pass_kernel();
+	json_object_set_new(args, "memory", json_integer((64 << 20) + 1));
+	call_fails(client, "vm-run", args, ERR_USAGE, &e);
+	/* our own user may name files */
+	args = run_args("m");
+	daemon_program_path(&program, "kernel", path, sizeof(path));
+	json_object_set_new(args, "kernel", json_string(path));
+	json_t *vm = call_ok(client, "vm-run", args);
+	assert_string_equal(get_str(vm, "release"), "image");
+	json_decref(vm);
+	call_fails(client, "vm-destroy", vm_args("nobody"), ERR_NOT_FOUND, &e);
+	json_decref(add_vm(client, "ok"));
+	call_fails(client, "vm-destroy", vm_args("ok"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "not-ours");
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("ok"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "exists");
+}
+
+/* Its registry file was deleted by hand: it is not overrun. */
+static void machine_nobody_knows(void **state)
+{
+	char path[192];
+	struct err e;
+
+	(void)state;
+	pid_t pid = run("m");
+	qmp_client_free(TAKE_PTR(client));
+	assert_int_equal(daemon_program_stop(&program), 0);
+	daemon_program_path(&program, "state/vms/m.json", path, sizeof(path));
+	assert_int_equal(unlink(path), 0);
+	daemon_program_start(&program);
+	client = daemon_program_connect(&program, false);
+	pass_kernel();
+	call_fails(client, "vm-run", run_args("m"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "exists");
+	kill(pid, SIGKILL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(run_and_forget, start, stop),
+		cmocka_unit_test_setup_teardown(start_that_fails, start, stop),
+		cmocka_unit_test_setup_teardown(found_by_the_next_daemon, start, stop),
+		cmocka_unit_test_setup_teardown(gone_unseen, start, stop),
+		cmocka_unit_test_setup_teardown(worker_that_dies, start, stop),
+		cmocka_unit_test_setup_teardown(worker_that_breaks_rules, start, stop),
+		cmocka_unit_test_setup_teardown(guest_that_powers_off, start, stop),
+		cmocka_unit_test_setup_teardown(failed_start_in_place_of_another, start, stop),
+		cmocka_unit_test_setup_teardown(descriptors_have_limits, start, stop),
+		cmocka_unit_test_setup_teardown(descriptors_in_odd_company, start, stop),
+		cmocka_unit_test_setup_teardown(files_are_checked, start, stop),
+		cmocka_unit_test_setup_teardown(machine_nobody_knows, start, stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
