@@ -123,7 +123,7 @@ int cmd_info(struct cli *c)
 {
 	static const struct line lines[] = {
 		{ "state", "state" }, { "reason", "reason" }, { "kind", "kind" }, { "monitor", "qmp" },
-		{ "gdbstub", "gdb" }, { "kernel", "kernel" }, { "memory", "memory" },
+		{ "gdbstub", "gdb" }, { "kernel", "kernel" },
 		{ "process", "pid" }, { "accelerator", "accel" }, { "version", "version" }, { "vcpus", "vcpus" },
 		{ "release", "release" }, { "build-id", "build_id" }, { "patches", "patches" },
 	};
@@ -138,6 +138,8 @@ int cmd_info(struct cli *c)
 	}
 	title(c, c->args[0]);
 	lines_print(c, vm, lines, ARRAY_SIZE(lines));
+	if (json_object_get(vm, "memory"))
+		output_line(&c->out, 2, "memory", output_format(&c->out, "%" JSON_INTEGER_FORMAT " MiB", output_int(vm, "memory") >> 20));
 	return 0;
 }
 

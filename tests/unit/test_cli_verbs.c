@@ -67,6 +67,52 @@ static void test_vm(void **state)
 	cases_run(cases, ARRAY_SIZE(cases));
 }
 
+#define M1 "{\"name\": \"m1\", \"kind\": \"machine\", \"state\": \"running\", \"kernel\": \"/boot/k\", \"vcpus\": 2, " \
+	   "\"memory\": 2147483648, \"patches\": 0, \"changed\": true}"
+
+static void test_machine(void **state)
+{
+	/* The kernel and the initrd are files that any system has; the console must be one that can be written. */
+	static const struct cli_case cases[] = {
+		{ "run", { "run", "m1", "--kernel", "/proc/self/exe" },
+		  { { "getfd", "{\"fdname\": \"kernel\"}", "\"return\": {}" },
+		    { "vm-run", "{\"name\": \"m1\", \"kernel\": \"fd:kernel\"}", "\"return\": " M1 } }, 0,
+		  "started m1 (2 vCPUs, 2048 MiB)\n", "" },
+		{ "run with all of it", { "run", "m1", "--kernel=/etc/passwd", "--initrd=/etc/group", "--append=", "--vcpus=2",
+					  "--memory=2G", "--console=/dev/null", "--json" },
+		  { { "getfd", "{\"fdname\": \"kernel\"}", "\"return\": {}" }, { "getfd", "{\"fdname\": \"initrd\"}", "\"return\": {}" },
+		    { "getfd", "{\"fdname\": \"console\"}", "\"return\": {}" },
+		    { "vm-run", "{\"name\": \"m1\", \"kernel\": \"fd:kernel\", \"initrd\": \"fd:initrd\", \"console\": \"fd:console\", "
+				"\"append\": \"\", \"vcpus\": 2, \"memory\": 2147483648}", "\"return\": " M1 } }, 0, M1 "\n", "" },
+		{ "run without a kernel", { "run", "m1" }, { { 0 } }, 2, "", "vmpoke: 'run' needs --kernel FILE\n" },
+		{ "run of a missing kernel", { "run", "m1", "--kernel", "/nowhere/k" }, { { 0 } }, 2, "",
+		  "vmpoke: --kernel: /nowhere/k: No such file or directory\n" },
+		{ "run refused", { "run", "m1", "--kernel", "/etc/passwd" },
+		  { { "getfd", "{\"fdname\": \"kernel\"}", "\"return\": {}" },
+		    { "vm-run", "{\"name\": \"m1\", \"kernel\": \"fd:kernel\"}", "\"error\": {\"class\": \"GenericError\", \"desc\": "
+		      "\"no KVM\", \"detail\": {\"kind\": \"failed\", \"errno\": 13, \"rule\": \"no-kvm\"}}" } }, 1, "", "vmpoke: no KVM\n" },
+		{ "sizes in K", { "run", "m1", "--kernel", "/etc/passwd", "--memory", "65536K" },
+		  { { "getfd", "{\"fdname\": \"kernel\"}", "\"return\": {}" },
+		    { "vm-run", "{\"name\": \"m1\", \"kernel\": \"fd:kernel\", \"memory\": 67108864}", "\"return\": " M1 } }, 0, NULL, "" },
+		{ "size too large", { "run", "m1", "--kernel", "/etc/passwd", "--memory", "1025G" }, { { 0 } }, 2, "", NULL },
+		{ "size of nothing", { "run", "m1", "--kernel", "/etc/passwd", "--memory", "0" }, { { 0 } }, 2, "", NULL },
+		{ "size with a tail", { "run", "m1", "--kernel", "/etc/passwd", "--memory", "1Gb" }, { { 0 } }, 2, "", NULL },
+		{ "negative size", { "run", "m1", "--kernel", "/etc/passwd", "--memory", "-1" }, { { 0 } }, 2, "", NULL },
+		{ "too many vCPUs", { "run", "m1", "--kernel", "/etc/passwd", "--vcpus", "65" }, { { 0 } }, 2, "", NULL },
+		{ "option of another verb", { "add", "m1", "--kernel", "/etc/passwd" }, { { 0 } }, 2, "",
+		  "vmpoke: 'add' has no option '--kernel'; see 'vmpoke help add'\n" },
+		{ "info of a machine", { "info", "m1" }, { { "query-vm", "{\"vm\": \"m1\"}", "\"return\": " M1 } }, 0,
+		  "vm: m1\n  state: running\n  kind: machine\n  kernel: /boot/k\n  vcpus: 2\n  patches: 0\n  memory: 2048 MiB\n", "" },
+		{ "destroy", { "destroy", "m1" }, { { "vm-destroy", "{\"vm\": \"m1\"}", "\"return\": {\"vm\": \"m1\", \"changed\": true}" } },
+		  0, "destroyed m1\n", "" },
+		{ "destroy again", { "destroy", "m1" },
+		  { { "vm-destroy", "{\"vm\": \"m1\"}", "\"return\": {\"vm\": \"m1\", \"changed\": false}" } }, 0, "m1 is shut down already\n", "" },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
 static void test_relative_path(void **state)
 {
 	char cwd[256], want[512];
@@ -337,6 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vm),
+		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_relative_path),
 		cmocka_unit_test(test_symbols),
 		cmocka_unit_test(test_patch),

@@ -110,6 +110,53 @@ static void test_entry_rules(void **state)
 	}
 }
 
+static void test_machines(void **state)
+{
+	static const struct {
+		const char *file, *text, *why;
+	} bad[] = {
+		{ "a.json", "{\"name\": \"a\", \"kind\": \"machine\"}", "kernel" },
+		{ "b.json", "{\"name\": \"b\", \"kind\": \"qemu\", \"kernel\": \"\", \"vcpus\": 1, \"memory\": 1}", "not the description" },
+		{ "c.json", "{\"name\": \"c\", \"kind\": \"machine\", \"kernel\": \"\", \"vcpus\": 0, \"memory\": 1}", "not the description" },
+		{ "d.json", "{\"name\": \"d\", \"kind\": \"machine\", \"kernel\": \"\", \"vcpus\": 1, \"memory\": -1}", "not the description" },
+		{ "e.json", "{\"name\": \"e\", \"kind\": \"machine\", \"kernel\": \"\", \"vcpus\": 1, \"memory\": 1, \"x\": 1}", "" },
+		{ "f.json", "{\"name\": \"g\", \"kind\": \"machine\", \"kernel\": \"\", \"vcpus\": 1, \"memory\": 1}", "does not match" },
+		{ "h.json", "{\"name\": \"h\", \"kind\": 7, \"kernel\": \"\", \"vcpus\": 1, \"memory\": 1}", "" },
+	};
+	struct fixture *f = *state;
+	struct registry_entry entry, *list;
+	struct counter c;
+	struct err e;
+	size_t n;
+
+	assert_int_equal(registry_machine_init(&entry, "../x", "/k", 1, 4096, &e), -EINVAL);
+	assert_int_equal(registry_machine_init(&entry, "m", "/boot/\033[31m\xc3\xbc", 64, 1ull << 40, &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	list = load(f, &c, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(list[0].kind, REGISTRY_MACHINE);
+	assert_string_equal(list[0].kernel, "/boot/?[31m??");
+	assert_int_equal(list[0].vcpus, 64);
+	assert_int_equal(list[0].memory, 1ull << 40);
+	assert_string_equal(list[0].ended, "");
+	free(list);
+	registry_machine_end(&entry, "exit 0");
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	list = load(f, &c, &n);
+	assert_string_equal(list[0].ended, "exit 0");
+	free(list);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		write_file(f, bad[i].file, bad[i].text);
+		list = load(f, &c, &n);
+		assert_int_equal(n, 1);
+		assert_int_equal(c.broken, 1);
+		assert_string_equal(c.last, bad[i].file);
+		assert_non_null(strstr(c.why, bad[i].why));
+		free(list);
+		unlinkat(f->fd, bad[i].file, 0);
+	}
+}
+
 static void test_round_trip(void **state)
 {
 	struct fixture *f = *state;
@@ -228,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_entry_rules),
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_machines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_files_are_skipped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),
