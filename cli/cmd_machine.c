@@ -30,13 +30,13 @@ static int file_pass(struct cli *c, const struct file *f, json_t *args, struct e
 		err_set(e, ERR_FAILED, ENOMEM, "", "out of memory") : 0;
 }
 
-/* The console last: a file that is to be replaced stays when another one is missing. */
+/* The console is appended to: a run that is then refused must not have emptied the file of the one that runs. */
 static int files_pass(struct cli *c, json_t *args, struct err *e)
 {
 	const struct file files[] = {
 		{ "kernel", c->options.kernel, O_RDONLY },
 		{ "initrd", c->options.initrd, O_RDONLY },
-		{ "console", c->options.console, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND },
+		{ "console", c->options.console, O_WRONLY | O_CREAT | O_APPEND },
 	};
 	int r = 0;
 

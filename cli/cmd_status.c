@@ -69,6 +69,15 @@ static int status_fetch(struct cli *c, const char *vm, json_t **ret, struct err 
 	return 0;
 }
 
+/* There is no guest any more, and nobody to ask. */
+static bool machine_is_off(json_t *vm)
+{
+	const char *kind = json_string_value(json_object_get(vm, "kind"));
+	const char *state = json_string_value(json_object_get(vm, "state"));
+
+	return kind && state && strcmp(kind, "machine") == 0 && strcmp(state, "shutdown") == 0;
+}
+
 /* A VM that does not answer must not hide the others: it is reported and the exit code says "partly". */
 static int status_of_each(struct cli *c, json_t *vms, json_t *all, struct err *e)
 {
@@ -78,6 +87,9 @@ static int status_of_each(struct cli *c, json_t *vms, json_t *all, struct err *e
 	json_array_foreach(vms, i, vm) {
 		json_auto_t *status = NULL;
 		const char *name = json_string_value(json_object_get(vm, "name"));
+
+		if (machine_is_off(vm))
+			continue;
 		int r = status_fetch(c, name ? name : "", &status, e);
 
 		if (r >= 0 && json_array_append(all, status) < 0)

@@ -134,7 +134,7 @@ static const struct cli_option options[] = {
 	{ 0, "append", "TEXT", CLI_OPT_RUN, "kernel command line", set_append },
 	{ 0, "vcpus", "N", CLI_OPT_RUN, "number of vCPUs (1 to 64, default 1)", set_vcpus },
 	{ 0, "memory", "SIZE", CLI_OPT_RUN, "memory: 512M (default), 2G, or bytes", set_memory },
-	{ 0, "console", "FILE", CLI_OPT_RUN, "where the serial console is written to (replaces the file)", set_console },
+	{ 0, "console", "FILE", CLI_OPT_RUN, "what the serial console is appended to", set_console },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

@@ -93,7 +93,7 @@ const struct schema_command schema_command_table[] = {
 		    { "initrd", SCHEMA_STR, true, .min = 1, .max = 4095, .doc = "initial RAM disk" },
 		    { "append", SCHEMA_STR, true, .max = 4095, .doc = "kernel command line (empty)" },
 		    { "console", SCHEMA_STR, true, .min = 1, .max = 4095,
-		      .doc = "file the serial console is written to (nowhere)" },
+		      .doc = "file the serial console is appended to (nowhere)" },
 		    { "vcpus", SCHEMA_INT, true, .min = 1, .max = 64, .doc = "number of vCPUs (1)" },
 		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1ll << 40,
 		      .doc = "bytes, a multiple of 4096 (512 MiB)" } },

@@ -5,6 +5,7 @@
 # everything it needs is in $RIG_FILES.
 dir=$(mktemp -d)
 sock=$dir/run/control.sock
+console=$dir/console.1
 mkdir "$dir/run" "$dir/state"
 failed=0
 
@@ -34,10 +35,10 @@ daemon_start() {
 	daemon_pid=$!
 	within 10 vp list >/dev/null 2>&1
 }
-booted() { grep -q '^pgrp' "$dir/console"; }
+booted() { grep -q '^pgrp' "$console"; }
 # The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
-last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }
-shows() { within 10 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
+last_is() { grep '^pgrp' "$console" | tail -n 1 | grep -q "^pgrp $1 "; }
+shows() { within 10 last_is "$1" || { tail -n 3 "$console"; return 1; }; }
 info_has() { vp --json info a | grep -q "$1" || { vp --json info a; return 1; }; }
 
 # The emulated CPUs of lane n can miss a store (see there) until it is made again; a real CPU has one try.
@@ -55,32 +56,33 @@ verb() {
 tries=1
 [ "$RIG_LANE" != n ] || tries="1 2 3"
 
-run_again() {
+run_again() { # NUMBER
+	console=$dir/console.$1
 	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" \
-		--append 'console=ttyS0 quiet panic=-1 vmtest=load' --memory 256M --console "$dir/console" && within 60 booted
+		--append 'console=ttyS0 quiet panic=-1 vmtest=load' --memory 256M --console "$console" && within 60 booted
 }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
 daemon_start
 check "run says what it started" sh -c "vmpoke -c $sock run a --kernel $RIG_FILES/guest-kernel \
 	--initrd $RIG_FILES/guest-initramfs --append 'console=ttyS0 quiet panic=-1 vmtest=load' --vcpus 2 --memory 256M \
-	--console $dir/console | tee $dir/said | grep -qx 'started a (2 vCPUs, 256 MiB)' || ! cat $dir/said $dir/daemon.log"
+	--console $console | tee $dir/said | grep -qx 'started a (2 vCPUs, 256 MiB)' || ! cat $dir/said $dir/daemon.log"
 check "a stock guest boots in a machine" within 60 booted
-own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
-check "both vCPUs came up" sh -c "! grep -i 'failed to come\|not responding' $dir/console"
+own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$console" | head -n 1)
+check "both vCPUs came up" sh -c "! grep -i 'failed to come\|not responding' $console"
 check "probe finds the kernel" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
 check "applied, and the running guest shows it" changed apply revert 4242
 kill -KILL $daemon_pid
 wait $daemon_pid 2>/dev/null
-lines=$(wc -l <"$dir/console")
-more() { [ "$(wc -l <"$dir/console")" -gt "$lines" ]; }
+lines=$(wc -l <"$console")
+more() { [ "$(wc -l <"$console")" -gt "$lines" ]; }
 check "the guest lives without a daemon" within 10 more
 daemon_start
 check "the next daemon finds it" within 10 info_has '"state": "running"'
 check "and its patch" info_has '"patches": 1'
 check "verify" vp verify a
 check "reverted, and the running guest shows it" changed revert apply "$own"
-check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
+check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $console"
 vp info a
 check "patched once more" vp apply a "$RIG_FILES/demo.yaml"
 check "destroyed with the patch in it" vp destroy a
@@ -92,14 +94,14 @@ wait $daemon_pid 2>/dev/null
 export VMPOKE_FAULT=journal-end:1
 daemon_start
 unset VMPOKE_FAULT
-check "a new one in its place" run_again
+check "a new one in its place" run_again 2
 check "the old patch went with the old machine" sh -c "vmpoke -c $sock --json status a | grep -q '\"state\": \"lost\"'"
 check "the machine dies with its worker" sh -c "! vmpoke -c $sock apply a $RIG_FILES/demo.yaml"
 check "and the reason is told" within 10 info_has 'killed by signal 9 and the machine with it'
 kill $daemon_pid
 wait $daemon_pid 2>/dev/null
 daemon_start
-check "a third one" run_again
+check "a third one" run_again 3
 check "its journal closes what the dead one began" sh -c "vmpoke -c $sock --json history a | grep -q '\"result\": \"lost\"'"
 check "nothing is applied" info_has '"patches": 0'
 check "applied to the third" vp apply a "$RIG_FILES/demo.yaml"

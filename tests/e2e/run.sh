@@ -152,6 +152,7 @@ worker_killed() {
 guest_ends() {
 	kernel=$bye start b --memory 64M || return
 	until_ok 20 is_state b shutdown || why "the state is $OUT" || return
+	expect_eq "what it printed" "$(tr '\n' ' ' <"$work/b.console")" "UP beat beat beat " || return
 	expect_eq reason "$(field .reason)" "exit 0" || return
 	daemon_kill
 	daemon_start || return

@@ -103,6 +103,8 @@ static void test_machine(void **state)
 		  "vmpoke: 'add' has no option '--kernel'; see 'vmpoke help add'\n" },
 		{ "info of a machine", { "info", "m1" }, { { "query-vm", "{\"vm\": \"m1\"}", "\"return\": " M1 } }, 0,
 		  "vm: m1\n  state: running\n  kind: machine\n  kernel: /boot/k\n  vcpus: 2\n  patches: 0\n  memory: 2048 MiB\n", "" },
+		{ "status of all passes over a machine that is shut down", { "status" },
+		  { { "query-vms", NULL, "\"return\": [{\"name\": \"m1\", \"kind\": \"machine\", \"state\": \"shutdown\"}]" } }, 0, "", "" },
 		{ "destroy", { "destroy", "m1" }, { { "vm-destroy", "{\"vm\": \"m1\"}", "\"return\": {\"vm\": \"m1\", \"changed\": true}" } },
 		  0, "destroyed m1\n", "" },
 		{ "destroy again", { "destroy", "m1" },
