@@ -69,6 +69,15 @@ static void monitor_describe(const struct vm *vm, json_t *o)
 		json_object_set_new(o, "gdb", json_string(vm->entry.gdb));
 }
 
+/* Why the worker does not answer now. */
+static const char *starting_reason(const struct vm *vm)
+{
+	if (vm->worker.failures == 0)
+		return "the worker is starting";
+	return vm->entry.kind == REGISTRY_MACHINE ? "the machine's worker does not answer; it is tried again" :
+						    "the worker ended and is being restarted";
+}
+
 /* Who it is comes from the registry, never from the worker. */
 json_t *vm_describe(const struct vm *vm)
 {
@@ -84,8 +93,7 @@ json_t *vm_describe(const struct vm *vm)
 		json_object_set_new(o, "reason", json_string(vm->entry.ended));
 	} else if (vm->worker.state != WORKER_READY) {
 		json_object_set_new(o, "state", json_string("starting"));
-		json_object_set_new(o, "reason", json_string(vm->worker.failures ? "the worker ended and is being restarted" :
-								     "the worker is starting"));
+		json_object_set_new(o, "reason", json_string(starting_reason(vm)));
 	}
 	if (!json_object_get(o, "patches"))
 		json_object_set_new(o, "patches", json_integer(0));

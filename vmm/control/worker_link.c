@@ -97,6 +97,9 @@ static void machine_ended(struct worker *w, const char *why)
 static void machine_retry(struct worker *w, const char *why)
 {
 	channel_done(&w->channel);
+	if (w->ready_since && now_us() - w->ready_since >= WORKER_STABLE_US)
+		w->failures = 0;
+	w->ready_since = 0;
 	w->restart_ms = worker_backoff_ms(w->failures);
 	w->failures++;
 	w->state = WORKER_BACKOFF;
