@@ -95,7 +95,7 @@ const struct schema_command schema_command_table[] = {
 		    { "console", SCHEMA_STR, true, .min = 1, .max = 4095,
 		      .doc = "file the serial console is appended to (nowhere)" },
 		    { "vcpus", SCHEMA_INT, true, .min = 1, .max = 64, .doc = "number of vCPUs (1)" },
-		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1ll << 40,
+		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1LL << 40,
 		      .doc = "bytes, a multiple of 4096 (512 MiB)" } },
 	  .returns = { RET_VM_OBJECT } },
 	{ "vm-destroy", "Ends a machine at once, as if its plug was pulled. It stays registered.",

@@ -186,8 +186,9 @@ int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command 
 
 	(void)cmd, (void)ret;
 	int r = name_check(d, vm, name, e);
-	if (r == 0)
-		r = order_make(s, args, &order, e);
+	if (r < 0)
+		return r;
+	r = order_make(s, args, &order, e);
 	if (r < 0)
 		return r;
 	log_start(s, &order->entry);
