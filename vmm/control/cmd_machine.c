@@ -108,6 +108,8 @@ static int order_make(struct session *s, json_t *args, struct machine_order **re
 	if (!o)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	o->launch = (struct launch){ .kernel = -1, .initrd = -1, .console = -1, .append = append ? strdup(append) : NULL };
+	if (append && !o->launch.append)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	if (memory % PAGE_BYTES)
 		return err_set(e, ERR_USAGE, EINVAL, NULL, "'memory' must be a multiple of %u", PAGE_BYTES);
 	int r = files_take(s, args, &o->launch, e);
@@ -116,9 +118,10 @@ static int order_make(struct session *s, json_t *args, struct machine_order **re
 	file_name(o->launch.kernel, kernel, sizeof(kernel));
 	r = registry_machine_init(&o->entry, json_string_value(json_object_get(args, "name")), kernel,
 				  (unsigned)number(args, "vcpus", VCPUS_DEFAULT), memory, e);
-	if (r == 0)
-		*ret = TAKE_PTR(o);
-	return r;
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(o);
+	return 0;
 }
 
 /* May a machine of this name be started? */
