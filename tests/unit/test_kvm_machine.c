@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #include "tests/unit/kvm_guest.h"
 
@@ -60,6 +61,41 @@ static void console_and_exit(void **state)
 	assert_int_equal(b->ops->event(b, &event, &e), 0);
 	assert_int_equal(event, BACKEND_EVENT_NONE);
 	assert_int_equal(b->ops->pause(b, NULL, &was, &e), -EHOSTDOWN);
+}
+
+/* Files by descriptor, and a console that nobody reads and that is full: what does not fit is lost, the guest goes on. */
+static void files_passed_open(void **state)
+{
+	_cleanup_(machine_destroy) struct machine *m = NULL;
+	const char *image = guest_elf(hello, sizeof(hello));
+	struct machine_files files = { .kernel = open(image, O_RDONLY | O_CLOEXEC), .initrd = -1 };
+	struct machine_config config = {
+		.name = "unit", .kernel = "the image", .vcpus = 1, .memory = GUEST_MEMORY, .no_irqchip = true, .files = &files,
+	};
+	char fill[4096] = { 0 }, reason[64];
+	int pipe_fds[2];
+	struct err e = { 0 };
+
+	(void)state;
+	unlink(image);
+	NEED_KVM;
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(pipe_fds[1], fill, sizeof(fill)) > 0)
+		;
+	assert_int_equal(fcntl(pipe_fds[1], F_SETFL, 0), 0); /* a write to it would block */
+	files.console = pipe_fds[1];
+	assert_int_equal(machine_create(&config, &m, &e), 0);
+	close(files.kernel); /* borrowed: not needed any more */
+	close(files.console);
+	assert_int_equal(machine_start(m, &e), 0);
+	assert_int_equal(machine_wait(m, 5 * SECOND, reason, sizeof(reason)), 1);
+	assert_string_equal(reason, "exit 7");
+	machine_destroy(TAKE_PTR(m));
+	close(pipe_fds[0]);
+
+	files = (struct machine_files){ .kernel = 60000, .initrd = -1, .console = -1 };
+	assert_int_equal(machine_create(&config, &m, &e), -EBADF);
+	assert_string_equal(e.text, "the image: Bad file descriptor");
 }
 
 static void vcpus_get_their_index(void **state)
@@ -276,7 +312,8 @@ static void bad_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(console_and_exit),	cmocka_unit_test(vcpus_get_their_index),
+		cmocka_unit_test(console_and_exit),
+		cmocka_unit_test(files_passed_open),	cmocka_unit_test(vcpus_get_their_index),
 		cmocka_unit_test(pause_holds_all),	cmocka_unit_test(pause_hook_can_refuse),
 		cmocka_unit_test(registers_and_step),	cmocka_unit_test(triple_fault),
 		cmocka_unit_test(bad_images),		cmocka_unit_test(bad_config),
