@@ -10,11 +10,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "protocol/patchfile_exclude.h"
 #include "protocol/patchfile_site.h"
 
-enum root_key { KEY_VERSION, KEY_NAME, KEY_DESCRIPTION, KEY_KERNEL, KEY_SITES };
+enum root_key { KEY_VERSION, KEY_NAME, KEY_DESCRIPTION, KEY_KERNEL, KEY_ATOMIC, KEY_EXCLUDE, KEY_SITES };
 
-static const char *const root_keys[] = { "vmpoke", "name", "description", "kernel", "sites", NULL };
+static const char *const root_keys[] = { "vmpoke", "name", "description", "kernel", "atomic", "exclude", "sites", NULL };
 static const char *const kernel_keys[] = { "release", "build-id", NULL };
 
 static int fail_here(struct yaml_reader *r, const char *sentence)
@@ -159,6 +160,15 @@ static int description_value(struct yaml_reader *r, struct patchfile *p)
 	return 0;
 }
 
+/* YAML 1.1 knows eleven words for each; two of them are enough. */
+static int atomic_value(struct yaml_reader *r, struct patchfile *p)
+{
+	const char *text = yaml_reader_scalar(r);
+
+	p->atomic = text && strcmp(text, "true") == 0;
+	return p->atomic || (text && strcmp(text, "false") == 0) ? 0 : fail_here(r, "atomic must be true or false");
+}
+
 static int root_value(struct yaml_reader *r, enum root_key key, struct patchfile *p)
 {
 	switch (key) {
@@ -170,6 +180,10 @@ static int root_value(struct yaml_reader *r, enum root_key key, struct patchfile
 		return description_value(r, p);
 	case KEY_KERNEL:
 		return kernel_value(r, p);
+	case KEY_ATOMIC:
+		return atomic_value(r, p);
+	case KEY_EXCLUDE:
+		return patchfile_exclude_parse(r, p);
 	case KEY_SITES:
 		return sites_value(r, p);
 	}
@@ -203,6 +217,9 @@ static int root_parse(struct yaml_reader *r, struct patchfile *p)
 		return fail_here(r, "the patch has no 'name'");
 	if (!p->n_sites)
 		return fail_here(r, "the patch has no 'sites'");
+	/* A file is one change: who writes several sites into it means them together, unless he says otherwise. */
+	if (!(seen & 1u << KEY_ATOMIC))
+		p->atomic = p->n_sites > 1;
 	return yaml_reader_next(r); /* nothing may follow */
 }
 

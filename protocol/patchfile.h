@@ -8,6 +8,7 @@
 #ifndef VMPOKE_PROTOCOL_PATCHFILE_H
 #define VMPOKE_PROTOCOL_PATCHFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@
 #define PATCHFILE_NAME_MAX 63	/* [a-zA-Z0-9][a-zA-Z0-9._-]* */
 #define PATCHFILE_BYTES_MAX 64	/* bytes one site may replace */
 #define PATCHFILE_SYMBOL_MAX 255
+#define PATCHFILE_EXCLUSIONS_MAX 16
 
 enum patch_kind {
 	PATCH_KIND_BYTES,  /* old, new: same length, 1..64 */
@@ -44,12 +46,21 @@ struct patchfile_site {
 	uint8_t new_bytes[PATCHFILE_BYTES_MAX];
 };
 
+/* Text [from, to) in which nobody may be when old becomes new, e.g. from a lock to its unlock. */
+struct patchfile_exclusion {
+	int line; /* 1-based */
+	struct patch_place from, to;
+};
+
 struct patchfile {
 	char name[PATCHFILE_NAME_MAX + 1];
 	char description[256];	  /* "" when absent; printable, one line */
 	char release[128];	  /* fnmatch pattern; "" when any */
 	uint8_t build_id[32];
 	size_t build_id_len;	  /* 0 when any */
+	bool atomic;		  /* the sites are a group: nobody sees one new after another one old */
+	size_t n_exclusions;
+	struct patchfile_exclusion exclusions[PATCHFILE_EXCLUSIONS_MAX];
 	size_t n_sites;
 	struct patchfile_site *sites;
 };

@@ -48,6 +48,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check(patch_name_valid(p->name) && p->n_sites > 0 && p->n_sites <= PATCHFILE_SITES_MAX);
 	check(p->build_id_len <= sizeof(p->build_id));
+	check(p->n_exclusions <= PATCHFILE_EXCLUSIONS_MAX);
+	for (size_t i = 0; i < p->n_exclusions; i++) {
+		check(p->exclusions[i].line >= 1);
+		check_place(&p->exclusions[i].from);
+		check_place(&p->exclusions[i].to);
+	}
 	for (size_t i = 0; i < p->n_sites; i++)
 		check_site(&p->sites[i]);
 	patchfile_free(p);

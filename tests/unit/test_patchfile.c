@@ -90,6 +90,65 @@ static void test_good(void **state)
 		patchfile_free(parse_good(texts[i]));
 }
 
+#define TWO "sites:\n  - { at: f, kind: nop }\n  - { at: g, kind: nop }\n"
+
+/* A file of several sites is a group unless it says otherwise. */
+static void test_atomic(void **state)
+{
+	static const struct {
+		const char *text;
+		bool atomic;
+	} cases[] = {
+		{ HEAD SITE, false },
+		{ HEAD TWO, true },
+		{ HEAD "atomic: true\n" SITE, true },
+		{ HEAD "atomic: false\n" TWO, false },
+		{ HEAD TWO "atomic: false\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct patchfile *p = parse_good(cases[i].text);
+
+		assert_int_equal(p->atomic, cases[i].atomic);
+		patchfile_free(p);
+	}
+}
+
+static void test_exclude(void **state)
+{
+	struct patchfile *p = parse_good(HEAD "exclude:\n  - { from: f+0x10, to: f+0x40 }\n"
+					      "  - { to: 0xffffffff81000020, from: 0xffffffff81000000 }\n"
+					      "  - { from: f, to: g }\n" SITE);
+
+	(void)state;
+	assert_int_equal(p->n_exclusions, 3);
+	assert_int_equal(p->exclusions[0].line, 4);
+	assert_string_equal(p->exclusions[0].from.symbol, "f");
+	assert_int_equal(p->exclusions[0].from.offset, 0x10);
+	assert_int_equal(p->exclusions[0].to.offset, 0x40);
+	assert_true(p->exclusions[1].from.offset == 0xffffffff81000000u);
+	assert_string_equal(p->exclusions[2].to.symbol, "g");
+	patchfile_free(p);
+}
+
+static void test_exclude_cap(void **state)
+{
+	char text[4096] = HEAD SITE "exclude:\n";
+	struct patchfile *p = NULL;
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i < PATCHFILE_EXCLUSIONS_MAX; i++)
+		strcat(text, "- { from: f, to: g }\n");
+	p = parse_good(text);
+	assert_int_equal(p->n_exclusions, PATCHFILE_EXCLUSIONS_MAX);
+	patchfile_free(p);
+	strcat(text, "- { from: f, to: g }\n");
+	assert_int_equal(patchfile_parse(text, strlen(text), "t", &p, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "more than 16"));
+}
+
 /* One site of the given text on line 4. */
 #define BAD_SITE(text) HEAD "sites:\n  - " text "\n"
 
@@ -123,6 +182,18 @@ static void test_bad(void **state)
 		{ HEAD "<<: { a: b }\n" SITE, 3, "unknown key '<<'" },
 		{ HEAD "\"a\\eb\": 1\n" SITE, 3, "unknown key 'a?b'" },
 		{ HEAD "? [a]\n: b\n" SITE, 3, "must be a plain word" },
+		{ HEAD "atomic: yes\n" SITE, 3, "atomic must be true or false" },
+		{ HEAD "atomic: [true]\n" SITE, 3, "atomic must be true or false" },
+		{ HEAD "exclude: []\n" SITE, 3, "exclude is empty" },
+		{ HEAD "exclude: f\n" SITE, 3, "must be a list" },
+		{ HEAD "exclude:\n- f\n" SITE, 4, "must be a mapping" },
+		{ HEAD "exclude:\n- { from: f }\n" SITE, 4, "needs 'from' and 'to'" },
+		{ HEAD "exclude:\n- { from: f+0x4, to: f+0x4 }\n" SITE, 4, "must lie behind" },
+		{ HEAD "exclude:\n- { from: 0x2, to: 0x1 }\n" SITE, 4, "must lie behind" },
+		{ HEAD "exclude:\n- { from: f, to: g+3 }\n" SITE, 4, "'to' must be a symbol" },
+		{ HEAD "exclude:\n- { from: [f], to: g }\n" SITE, 4, "'from' must be a symbol" },
+		{ HEAD "exclude:\n- { from: f, to: g, why: x }\n" SITE, 4, "unknown key 'why' in an excluded range" },
+		{ HEAD "exclude:\n- { from: f, from: g, to: h }\n" SITE, 4, "given twice" },
 		{ HEAD "description: [a]\n" SITE, 3, "description must be" },
 		{ HEAD "description: \"a\\nb\"\n" SITE, 3, "one line" },
 		{ HEAD "description: \"a\\e[31m\"\n" SITE, 3, "one line" },
@@ -329,7 +400,10 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_full),	      cmocka_unit_test(test_good),  cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_full),	      cmocka_unit_test(test_good),  cmocka_unit_test(test_atomic),
+		cmocka_unit_test(test_exclude),
+		cmocka_unit_test(test_exclude_cap),
+		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_length_counts), cmocka_unit_test(test_caps),  cmocka_unit_test(test_nesting),
 		cmocka_unit_test(test_place),	      cmocka_unit_test(test_names),
 	};
