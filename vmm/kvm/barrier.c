@@ -85,10 +85,12 @@ static void watch_end(struct machine *m, const struct watch *w, struct backend_b
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		uint64_t exits;
 		bool counted = w->counted[i] && stats_exits(&m->cpus[i], &exits);
-		if (w->in_run[i] && (!counted || exits != w->exits[i]))
+		if (w->in_run[i] && (!counted || exits != w->exits[i])) {
 			count.kicked++;
-		else
+			count.kicked_vcpus |= UINT64_C(1) << i;
+		} else {
 			count.already_out++;
+		}
 	}
 	if (ret)
 		*ret = count;

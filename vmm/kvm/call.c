@@ -39,10 +39,12 @@ static void hand_over(struct cpu *c, struct cpu_job *job, struct backend_barrier
 		return;
 	}
 	c->job = job;
-	if (cpu_kick(c))
+	if (cpu_kick(c)) {
 		count->kicked++;
-	else
+		count->kicked_vcpus |= UINT64_C(1) << c->index;
+	} else {
 		count->already_out++;
+	}
 }
 
 static int wait_job(struct cpu *c, uint64_t deadline, struct err *e)

@@ -47,8 +47,20 @@ int poke_barrier_prepare(struct poke_tx *t, struct err *e)
 	return 0;
 }
 
-void poke_barrier_count(struct poke_tx *t, const struct backend_barrier *done)
+/* When within the barrier a vCPU came out is not known; it was sent for at the beginning. */
+static void show_kicks(struct poke_tx *t, uint64_t vcpus, uint64_t start_us)
 {
+	for (int i = 0; vcpus >> i && i < 64; i++)
+		if (vcpus >> i & 1)
+			timeline_add(t->log->timeline, TIMELINE_KICK, i, start_us, start_us, 0, NULL);
+}
+
+void poke_barrier_count(struct poke_tx *t, const struct backend_barrier *done, enum timeline_kind kind,
+			uint64_t start_us, const char *text)
+{
+	poke_tx_span(t, kind, start_us, text);
+	if (t->log->timeline)
+		show_kicks(t, done->kicked_vcpus, start_us);
 	t->stats.barriers++;
 	t->stats.kicked += done->kicked;
 	t->stats.forced_exits += done->kicked;
@@ -59,11 +71,12 @@ void poke_barrier_count(struct poke_tx *t, const struct backend_barrier *done)
 int poke_barrier(struct poke_tx *t, struct err *e)
 {
 	struct backend_barrier done = { 0 };
+	uint64_t start = now_us();
 	int r = t->backend->ops->live->barrier(t->backend, t->pages, t->n_pages, &done, e);
 
 	if (r < 0)
 		return r;
-	poke_barrier_count(t, &done);
+	poke_barrier_count(t, &done, TIMELINE_BARRIER, start, NULL);
 	fault_point("poke-barrier");
 	return 0;
 }

@@ -25,7 +25,8 @@ int poke_barrier_prepare(struct poke_tx *t, struct err *e);
 /* One barrier for everything written so far: a transaction takes one per stage, however many sites it has. */
 int poke_barrier(struct poke_tx *t, struct err *e);
 
-/* Adds what a live op reported. */
-void poke_barrier_count(struct poke_tx *t, const struct backend_barrier *done);
+/* Adds what a live op that began at start_us and has just ended reported; kind and text: for the timeline. */
+void poke_barrier_count(struct poke_tx *t, const struct backend_barrier *done, enum timeline_kind kind,
+			uint64_t start_us, const char *text);
 
 #endif

@@ -42,6 +42,7 @@ static size_t pieces(struct backend_flip *out, uint64_t gpa, const uint8_t *byte
 static int flip_all(struct poke_tx *t, bool to_new, struct err *e)
 {
 	struct backend_barrier done = { 0 };
+	uint64_t start;
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->plan->n_sites; i++) {
@@ -51,9 +52,10 @@ static int flip_all(struct poke_tx *t, bool to_new, struct err *e)
 		n += pieces(t->flips + n, site->gpa, bytes, site->split);
 		n += pieces(t->flips + n, site->gpa_rest, bytes + site->split, (size_t)(site->len - site->split));
 	}
+	start = now_us();
 	int r = t->backend->ops->live->flip(t->backend, t->flips, n, &done, e);
 	if (r >= 0)
-		poke_barrier_count(t, &done);
+		poke_barrier_count(t, &done, TIMELINE_FLIP, start, to_new ? "to new" : "back to old");
 	return r < 0 ? r : 0;
 }
 

@@ -76,6 +76,11 @@ static const char *const merits[] = {
 	[POKE_MODE_STOPPED] = "all vCPUs stand still meanwhile",
 };
 
+const char *plan_mode_merit(enum poke_mode mode)
+{
+	return (unsigned)mode < ARRAY_SIZE(merits) ? merits[mode] : "";
+}
+
 static void mode_take(struct poke_plan *p, enum poke_mode mode, const char *because)
 {
 	p->mode = mode;

@@ -17,6 +17,11 @@ static const char *const mode_names[] = {
 	[POKE_MODE_FLIPPED] = "flipped",
 };
 
+static const char *const trap_names[] = {
+	[BACKEND_TRAP_KIND_INT3] = "int3",
+	[BACKEND_TRAP_KIND_HW] = "hw",
+};
+
 static const char *const state_names[POKE_STATE_COUNT] = {
 	[POKE_PLANNED] = "planned",   [POKE_PAUSED] = "paused", [POKE_TRAPPED] = "trapped",
 	[POKE_TAILED] = "tailed",     [POKE_HEADED] = "headed", [POKE_WRITTEN] = "written",
@@ -88,10 +93,30 @@ const char *poke_state_name(enum poke_state state)
 	return (unsigned)state < POKE_STATE_COUNT ? state_names[state] : "unknown";
 }
 
+static int index_of(const char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; name && i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+int poke_mode_from_name(const char *name)
+{
+	return index_of(mode_names, ARRAY_SIZE(mode_names), name);
+}
+
+const char *poke_trap_name(enum backend_trap trap)
+{
+	return (unsigned)trap < ARRAY_SIZE(trap_names) ? trap_names[trap] : "unknown";
+}
+
+int poke_trap_from_name(const char *name)
+{
+	return index_of(trap_names, ARRAY_SIZE(trap_names), name);
+}
+
 int poke_state_from_name(const char *name)
 {
-	for (int i = 0; name && i < POKE_STATE_COUNT; i++)
-		if (strcmp(state_names[i], name) == 0)
-			return i;
-	return -EINVAL;
+	return index_of(state_names, POKE_STATE_COUNT, name);
 }

@@ -56,6 +56,7 @@ static void count_pause(struct poke_tx *t)
 	uint64_t resumed = t->backend->resumed_us > t->pause_began ? t->backend->resumed_us : now_us();
 	uint64_t took = resumed - t->pause_began;
 
+	timeline_add(t->log->timeline, TIMELINE_PAUSE, TIMELINE_ENGINE, t->pause_began, resumed, 0, NULL);
 	if (t->was_running && took > t->stats.longest_pause_us)
 		t->stats.longest_pause_us = took;
 }

@@ -41,6 +41,8 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 void plan_choose(struct poke_plan *p);
 /* Why mode cannot carry out p safely; NULL: it can. */
 const char *plan_mode_unfit(const struct poke_plan *p, enum poke_mode mode);
+/* What speaks for a mode, for sentences. */
+const char *plan_mode_merit(enum poke_mode mode);
 /* An operator's choice: any mode that is safe here, which is never a gentler one. -EOPNOTSUPP, rule "mode". */
 int plan_set_mode(struct poke_plan *p, enum poke_mode mode, struct err *e);
 const char *plan_trap_unfit(const struct poke_plan *p, enum backend_trap trap);

@@ -241,12 +241,14 @@ static int carry_out(struct poke_tx *t, struct err *e)
 	enum poke_state state = POKE_PLANNED;
 
 	for (int i = 0; state != POKE_DONE && i < POKE_STATE_COUNT; i++) {
+		uint64_t start = now_us();
 		const struct transition *row = transition_find(t, state);
 
 		if (!row)
 			return err_set(e, ERR_REFUSED, EOPNOTSUPP, "mode", "mode %s is not available",
 				       poke_mode_name(t->plan->mode));
 		int r = transition_take(row, t, e);
+		poke_tx_span(t, TIMELINE_STAGE, start, r < 0 ? row->name : poke_state_name(row->to));
 		if (r < 0)
 			return explain(r, row->name, e);
 		state = row->to;
@@ -270,6 +272,7 @@ static int let_go(struct poke_tx *t, struct err *e)
 static int go_back(struct poke_tx *t, int cause, struct err *e)
 {
 	struct err why = { 0 }, late = { 0 };
+	uint64_t start = now_us();
 	int r = 0, released = 0;
 
 	if (t->stuck)
@@ -278,6 +281,7 @@ static int go_back(struct poke_tx *t, int cause, struct err *e)
 		r = undos[t->plan->mode](t, &why);
 	if (!t->stuck)
 		released = let_go(t, r < 0 ? &late : &why);
+	poke_tx_span(t, TIMELINE_STAGE, start, poke_state_name(POKE_UNDONE));
 	if (r < 0 || released < 0) {
 		err_prefix(&why, "%.200s", e->text);
 		*e = why;
@@ -300,6 +304,7 @@ int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_p
 	fault_point("poke-begin");
 	if (plan->n_sites) {
 		r = poke_tx_prepare(&t, &why);
+		poke_tx_span(&t, TIMELINE_STAGE, began, poke_state_name(POKE_PLANNED));
 		if (r >= 0)
 			r = carry_out(&t, &why);
 		if (r < 0)

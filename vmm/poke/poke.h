@@ -17,6 +17,8 @@
 #include "vmm/arch/arch.h"
 #include "vmm/backend.h"
 
+struct timeline;
+
 #define POKE_SITE_LEN_MAX 64
 #define POKE_SITES_MAX 16384
 #define POKE_EXCLUSIONS_MAX 16
@@ -111,6 +113,7 @@ struct poke_log {
 	int (*state)(struct poke_log *log, enum poke_state state, bool was_running, struct err *e);
 	/* True when the caller wants the transaction given up (job-cancel). May be NULL. */
 	bool (*cancelled)(struct poke_log *log);
+	struct timeline *timeline; /* what happened when is recorded there, until poke_run() returns; NULL: nowhere */
 };
 
 /*
@@ -159,6 +162,9 @@ extern const char *const poke_fault_points_flipped[];
 extern const char *const poke_fault_points_rare[];
 
 const char *poke_mode_name(enum poke_mode mode);
+int poke_mode_from_name(const char *name); /* -EINVAL; NULL allowed */
+const char *poke_trap_name(enum backend_trap trap); /* "int3", "hw" */
+int poke_trap_from_name(const char *name); /* -EINVAL; NULL allowed */
 const char *poke_state_name(enum poke_state state);
 int poke_state_from_name(const char *name); /* -EINVAL */
 

@@ -75,6 +75,15 @@ static int inverse_prepare(struct poke_tx *t, struct err *e)
 	return 0;
 }
 
+static int traps_prepare(struct poke_tx *t, struct err *e)
+{
+	int r = poke_traps_new(t->arch, t->plan, t->n_vcpus, &t->traps, e);
+
+	if (r >= 0)
+		t->traps->timeline = t->log->timeline;
+	return r;
+}
+
 static int live_prepare(struct poke_tx *t, struct err *e)
 {
 	int r = mode_check(t, e);
@@ -86,7 +95,7 @@ static int live_prepare(struct poke_tx *t, struct err *e)
 	if (r < 0)
 		return r;
 	if (t->plan->mode != POKE_MODE_FLIPPED)
-		return poke_traps_new(t->arch, t->plan, t->n_vcpus, &t->traps, e);
+		return traps_prepare(t, e);
 	t->flips = calloc(4 * t->plan->n_sites, sizeof(*t->flips));
 	return t->flips ? 0 : err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 }

@@ -49,6 +49,7 @@ static int traps_hw(struct poke_tx *t, struct err *e)
 {
 	uint64_t gvas[POKE_TRAPS_HW_MAX];
 	struct backend_barrier done = { 0 };
+	uint64_t start = now_us();
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->plan->n_sites; i++)
@@ -60,7 +61,7 @@ static int traps_hw(struct poke_tx *t, struct err *e)
 			}
 	int r = t->backend->ops->live->trap_hw(t->backend, gvas, n, &done, e);
 	if (r >= 0)
-		poke_barrier_count(t, &done);
+		poke_barrier_count(t, &done, TIMELINE_BARRIER, start, "debug registers set");
 	return r < 0 ? r : 0;
 }
 
@@ -151,12 +152,13 @@ static int disarm_once(struct poke_tx *t, struct err *e)
 {
 	const struct backend_live_ops *live = t->backend->ops->live;
 	struct backend_barrier done = { 0 };
+	uint64_t start = now_us();
 	int r = int3(t) ? 0 : live->trap_hw(t->backend, NULL, 0, &done, e);
 
 	if (r < 0)
 		return r;
 	if (!int3(t))
-		poke_barrier_count(t, &done);
+		poke_barrier_count(t, &done, TIMELINE_BARRIER, start, "debug registers cleared");
 	poke_traps_phase(t->traps, POKE_PHASE_OVER);
 	r = live->release(t->backend, e);
 	if (r >= 0)

@@ -58,8 +58,11 @@ int poke_stopped_pause(struct poke_tx *t, struct err *e)
 {
 	for (;;) {
 		int r = poke_tx_pause(t, e);
-		if (r >= 0)
+		uint64_t start = now_us();
+		if (r >= 0) {
 			r = poke_tx_clear(t, e);
+			poke_tx_span(t, TIMELINE_SCAN, start, r == 0 ? "clear" : "somebody inside");
+		}
 		if (r <= 0)
 			return r;
 		r = give_way(t, e);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/poke/timeline.h"
 #include "vmm/vcpu.h"
 
 #define EFER_LMA (UINT64_C(1) << 10)
@@ -26,6 +27,7 @@ struct hit {
 	const struct poke_walk *walk;
 	size_t offset;
 	bool trap_there; /* the trap byte is still in memory */
+	const char *answer; /* for the timeline; NULL: the verdict says it all */
 };
 
 static void fault_in(const struct backend_fault *from, struct arch_fault *to)
@@ -118,6 +120,7 @@ static enum backend_verdict hit_walk(struct hit *h, const uint8_t *bytes, struct
 
 	if (r == -EOPNOTSUPP)
 		return BACKEND_HIT_HOLD;
+	h->answer = bytes == h->site->new_bytes ? "new code by hand" : "old code by hand";
 	if (r < 0)
 		*fault = (struct backend_fault){ why.vector, why.has_error_code, why.error_code, why.cr2 };
 	return r < 0 ? BACKEND_HIT_FAULT : BACKEND_HIT_RESUME;
@@ -221,6 +224,27 @@ static enum backend_verdict hit_answer(struct hit *h, struct vcpu_regs *regs, st
 	return hit_decide(h, regs, fault);
 }
 
+/* A vCPU that asks again after a release came to its trap long ago: of that the hold tells. */
+static void show(const struct hit *h, uint64_t start, uint64_t rip, enum backend_verdict verdict, bool first)
+{
+	static const char *const answers[] = {
+		[BACKEND_HIT_FOREIGN] = "not ours",
+		[BACKEND_HIT_RESUME] = "late: what is there now",
+		[BACKEND_HIT_HOLD] = "held",
+		[BACKEND_HIT_FAULT] = "fault",
+	};
+	struct timeline *line = h->traps->timeline;
+	int vcpu = (int)h->vcpu;
+	uint64_t now = now_us();
+
+	if (first)
+		timeline_add(line, TIMELINE_TRAP, vcpu, start, now, rip, h->answer ? h->answer : answers[verdict]);
+	else if (verdict != BACKEND_HIT_HOLD)
+		timeline_add(line, TIMELINE_HOLD, vcpu, h->traps->holds[vcpu].since, now, rip, NULL);
+	if (verdict == BACKEND_HIT_FAULT)
+		timeline_add(line, TIMELINE_FAULT, vcpu, now, now, rip, "delivered to the guest");
+}
+
 static enum backend_verdict hit(struct backend_hit_handler *handler, struct backend *b, size_t vcpu,
 				enum backend_trap kind, struct vcpu_regs *regs, struct backend_fault *fault)
 {
@@ -231,11 +255,14 @@ static enum backend_verdict hit(struct backend_hit_handler *handler, struct back
 			 .vcpu = vcpu,
 			 .kind = kind };
 	enum backend_verdict verdict = BACKEND_HIT_FOREIGN;
+	uint64_t start = now_us(), rip = regs->rip;
 
 	if (vcpu >= traps->n_vcpus)
 		return BACKEND_HIT_FOREIGN;
 	pthread_rwlock_rdlock(&traps->lock);
 	verdict = hit_answer(&h, regs, fault);
+	if (traps->timeline)
+		show(&h, start, rip, verdict, !traps->holds[vcpu].since);
 	pthread_rwlock_unlock(&traps->lock);
 	hold_count(traps, vcpu, regs->rip, verdict == BACKEND_HIT_HOLD);
 	return verdict;
@@ -297,6 +324,7 @@ void poke_traps_abandon(struct poke_traps *traps)
 
 	pthread_rwlock_wrlock(&traps->lock);
 	traps->plan = NULL; /* the caller's, soon gone */
+	traps->timeline = NULL;
 	pthread_rwlock_unlock(&traps->lock);
 	traps->next = atomic_exchange(&abandoned, traps);
 }

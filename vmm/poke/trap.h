@@ -48,6 +48,7 @@ struct poke_traps {
 	enum poke_phase phase;
 	atomic_uint hits, held;
 	atomic_uint_fast64_t held_us;
+	struct timeline *timeline; /* NULL: none, and once abandoned; guarded by lock */
 };
 
 int poke_traps_new(const struct arch_ops *arch, const struct poke_plan *plan, size_t n_vcpus, struct poke_traps **ret,

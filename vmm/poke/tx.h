@@ -7,6 +7,7 @@
 #define VMPOKE_VMM_POKE_TX_H
 
 #include "vmm/poke/poke.h"
+#include "vmm/poke/timeline.h"
 #include "vmm/poke/trap.h"
 
 struct poke_tx {
@@ -38,6 +39,13 @@ struct poke_tx {
 	size_t n_pages;
 	struct poke_plan inverse; /* old and new exchanged, for a way back on which contexts count; sites NULL: none do */
 };
+
+/* Something the engine did from start until now, for the timeline. */
+static inline void poke_tx_span(const struct poke_tx *t, enum timeline_kind kind, uint64_t start_us, const char *text)
+{
+	if (t->log->timeline)
+		timeline_add(t->log->timeline, kind, TIMELINE_ENGINE, start_us, now_us(), 0, text);
+}
 
 /* Tells the log of a state. */
 int poke_tx_record(struct poke_tx *t, enum poke_state state, struct err *e);
