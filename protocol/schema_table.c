@@ -24,6 +24,13 @@
 #define ARG_TIMEOUT \
 	{ "timeout", SCHEMA_INT, true, .max = MS_MAX, .doc = "milliseconds until the work gives up (10000)" }
 
+#define ARG_MODE \
+	{ "mode", SCHEMA_STR, true, .min = 1, .max = 16, \
+	  .doc = "insist on flipped, staged, held or stopped; refused (rule \"mode\") where it is not safe" }
+#define ARG_TRAPS \
+	{ "traps", SCHEMA_STR, true, .min = 1, .max = 16, \
+	  .doc = "of staged and held: insist on int3 or hw; refused (rule \"trap\") where that is not safe" }
+
 #define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
 #define RET_VM_OBJECT \
@@ -48,7 +55,7 @@
 	{ "patch", SCHEMA_STR, .doc = "name of the patch" }, \
 	{ "state", SCHEMA_STR, .doc = "applicable, applied or reverted" }, \
 	{ "changed", SCHEMA_BOOL, .doc = "false: it was so before" }, \
-	{ "mode", SCHEMA_STR, .doc = "how vCPUs were kept away: stopped" }, \
+	{ "mode", SCHEMA_STR, .doc = "how: flipped, staged, held or stopped; see docs/engine.md" }, \
 	{ "why", SCHEMA_STR, .doc = "why this mode" }, \
 	{ "sites", SCHEMA_INT, .doc = "places written" }, \
 	{ "barriers", SCHEMA_INT, .doc = "serialising barriers" }, \
@@ -56,7 +63,14 @@
 	{ "steps", SCHEMA_INT, .doc = "single steps to leave a range" }, \
 	{ "retries", SCHEMA_INT, .doc = "attempts that found a range busy" }, \
 	{ "longest_pause_us", SCHEMA_INT, .doc = "longest time the guest stood still" }, \
-	{ "elapsed_us", SCHEMA_INT, .doc = "wall time of the whole operation" }
+	{ "elapsed_us", SCHEMA_INT, .doc = "wall time of the whole operation" }, \
+	{ "trap", SCHEMA_STR, true, .doc = "staged, held: int3 or hw" }, \
+	{ "traps", SCHEMA_INT, true, .doc = "times a vCPU came to a trap; this and what follows: not of stopped" }, \
+	{ "held", SCHEMA_INT, true, .doc = "times a vCPU had to wait at one" }, \
+	{ "kicked", SCHEMA_INT, true, .doc = "vCPUs taken out of guest mode by the barriers" }, \
+	{ "already_out", SCHEMA_INT, true, .doc = "vCPUs that were out, and left alone" }, \
+	{ "waited_us", SCHEMA_INT, true, .doc = "time in barriers, in all" }, \
+	{ "held_us", SCHEMA_INT, true, .doc = "longest that one vCPU waited at a trap" }
 
 const struct schema_command schema_command_table[] = {
 	{ "qmp_capabilities", "Ends capabilities negotiation; must be the first command. None is offered.",
@@ -129,7 +143,11 @@ const struct schema_command schema_command_table[] = {
 		       { "capabilities", SCHEMA_OBJECT,
 			 .doc = "booleans live_read, live_regs, step, trap_int3, trap_hw, nonstop, remap" },
 		       { "live_read_why", SCHEMA_STR, true, .doc = "why live_read is false" },
-		       { "modes", SCHEMA_ARRAY, .doc = "ways to patch this VM, gentlest first" },
+		       { "modes", SCHEMA_ARRAY, .doc = "modes in which this VM can be patched, gentlest first" },
+		       { "modes_detail", SCHEMA_ARRAY,
+			 .doc = "all modes, gentlest first: objects {name, available, why}" },
+		       { "abilities", SCHEMA_ARRAY, true,
+			 .doc = "what was found out about the host's KVM (a machine of our own): objects {name, value}" },
 		       { "cached", SCHEMA_BOOL, .doc = "the answer was known from before" },
 		       { "pause_us", SCHEMA_INT, .doc = "how long the guest was paused" },
 		       { "elapsed_us", SCHEMA_INT, .doc = "wall time" },
@@ -146,19 +164,17 @@ const struct schema_command schema_command_table[] = {
 
 	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
 	  .to_worker = true, .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
 		       { "sites_omitted", SCHEMA_INT, true, .doc = "sites left out to keep the reply below 1 MiB" } } },
 	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
 	  .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT,
-		    { "mode", SCHEMA_STR, true, .min = 1, .max = 16, .doc = "insist on a mode: stopped" },
-		    ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.", .to_worker = true, .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "query-patches", "Applied patches in order of application.", .read_only = true, .to_worker = true,
 	  .args = { ARG_VM },
@@ -181,9 +197,27 @@ const struct schema_command schema_command_table[] = {
 		    { "limit", SCHEMA_INT, true, .min = 1, .max = 1000, .doc = "the last so many (100)" } },
 	  .returns = { RET_VM,
 		       { "entries", SCHEMA_ARRAY,
-			 .doc = "objects {time, operation: apply, revert or recover, patch, result: applied, "
-				"reverted, undone, lost or attention, changed, sites, barriers, forced_exits, "
-				"longest_pause_us, elapsed_us, error?}" } } },
+			 .doc = "objects {transaction?, time, operation: apply, revert or recover, patch, mode?, "
+				"result: applied, reverted, undone, lost or attention, changed, sites, barriers, "
+				"forced_exits, longest_pause_us, elapsed_us, error?, and where the mode is not "
+				"stopped: traps, held, kicked, already_out, waited_us, held_us}" } } },
+	{ "query-trace", "When what happened on which vCPU in the last transaction of this worker.", .read_only = true,
+	  .to_worker = true,
+	  .args = { ARG_VM,
+		    { "format", SCHEMA_STR, .min = 1, .max = 16,
+		      .doc = "json (Chrome's trace event format) or svg (a picture)" },
+		    { "transaction", SCHEMA_INT, true, .max = INT64_C(1) << 53,
+		      .doc = "refuse any but this one; see query-history" } },
+	  .returns = { RET_VM,
+		       { "transaction", SCHEMA_INT, .doc = "its number" },
+		       { "operation", SCHEMA_STR, .doc = "apply or revert" },
+		       { "patch", SCHEMA_STR, .doc = "name of the patch" },
+		       { "mode", SCHEMA_STR, .doc = "flipped, staged, held or stopped" },
+		       { "format", SCHEMA_STR, .doc = "as asked for" },
+		       { "vcpus", SCHEMA_INT, .doc = "lanes" },
+		       { "events", SCHEMA_INT, .doc = "in the text" },
+		       { "lost", SCHEMA_INT, .doc = "not in the text: too many, or left out to keep the reply below 1 MiB" },
+		       { "text", SCHEMA_STR, .doc = "the file" } } },
 
 	{ "query-jobs", "Running work, and concluded jobs that have a job-id.", .read_only = true,
 	  .returns_array = true,

@@ -160,6 +160,12 @@ struct backend_live_ops {
 	int (*write_virtual)(struct backend *b, size_t vcpu, uint64_t gva, const void *buf, size_t len, struct backend_fault *fault);
 };
 
+/* Something found out about a host or a VM, for people. */
+struct backend_ability {
+	char name[32];
+	char value[96];
+};
+
 struct backend_ops {
 	const char *name;
 	const struct backend_live_ops *live; /* NULL without BACKEND_NONSTOP */
@@ -170,6 +176,9 @@ struct backend_ops {
 
 	/* Fresh run state and what was probed. */
 	int (*info)(struct backend *b, struct backend_info *ret, struct err *e);
+
+	/* What stands behind the capabilities: at most cap entries; returns how many. NULL: nothing to say. */
+	int (*abilities)(struct backend *b, struct backend_ability *ret, size_t cap, struct err *e);
 
 	/* fd to poll for events; event() never waits, BACKEND_EVENT_NONE when there is none. */
 	int (*event_fd)(const struct backend *b);

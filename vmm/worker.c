@@ -21,8 +21,6 @@
 #define LOCK_TIMEOUT_US (20u * 1000000u)
 #define RECONNECT_MS 2000
 
-extern const char *const poke_fault_points[];
-
 static const struct option options[] = {
 	{ "name", required_argument, NULL, 'n' },
 	{ "qmp", required_argument, NULL, 'q' },
@@ -38,20 +36,50 @@ static const struct option options[] = {
 	{ "append", required_argument, NULL, 'a' },
 	{ "vcpus", required_argument, NULL, 'p' },
 	{ "memory", required_argument, NULL, 'M' },
-	{ "list-fault-points", no_argument, NULL, 'l' },
+	{ "list-fault-points", optional_argument, NULL, 'l' }, /* of a mode; without: stopped; rare: those not always passed */
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
 };
 
-static int list_fault_points(void)
+#ifdef VMPOKE_FAULT_POINTS
+static void list(const char *const *points)
+{
+	for (; *points; points++)
+		puts(*points);
+}
+
+static const char *const *poke_points(enum poke_mode mode)
+{
+	switch (mode) {
+	case POKE_MODE_FLIPPED:
+		return poke_fault_points_flipped;
+	case POKE_MODE_STAGED:
+	case POKE_MODE_HELD:
+		return poke_fault_points_staged;
+	default:
+		return poke_fault_points;
+	}
+}
+#endif
+
+static int list_fault_points(const char *which)
 {
 #ifdef VMPOKE_FAULT_POINTS
-	for (const char *const *p = txlog_fault_points; *p; p++)
-		puts(*p);
-	for (const char *const *p = poke_fault_points; *p; p++)
-		puts(*p);
+	int mode = which ? poke_mode_from_name(which) : (int)POKE_MODE_STOPPED;
+
+	if (which && strcmp(which, "rare") == 0) {
+		list(poke_fault_points_rare);
+		return 0;
+	}
+	if (mode < 0) {
+		fprintf(stderr, "vmpoke-vm: --list-fault-points=flipped, staged, held, stopped or rare\n");
+		return 2;
+	}
+	list(txlog_fault_points((enum poke_mode)mode));
+	list(poke_points((enum poke_mode)mode));
 	return 0;
 #else
+	(void)which;
 	fprintf(stderr, "vmpoke-vm: this build has no fault points; use the one under build/test\n");
 	return 1;
 #endif
@@ -91,7 +119,7 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 			fd = parse_fd(optarg);
 			listens = true;
 			break;
-		case 'l': exit(list_fault_points());
+		case 'l': exit(list_fault_points(optarg));
 		case 'v': puts("vmpoke-vm " VMPOKE_VERSION); exit(0);
 		default:
 			if (machine_option_take(m, o, optarg) <= 0)

@@ -24,6 +24,12 @@ static struct transaction *make(const char *name, enum operation operation, size
 	t->plan = calloc(1, sizeof(*t->plan));
 	t->plan->sites = calloc(n_sites, sizeof(*t->plan->sites));
 	t->plan->n_sites = n_sites;
+	t->plan->mode = POKE_MODE_HELD;
+	t->plan->trap = BACKEND_TRAP_KIND_HW;
+	t->plan->atomic = true;
+	t->plan->n_exclusions = 2;
+	t->plan->exclusions[0] = (struct poke_exclusion){ 0xffffffff81000010, 0xffffffff81000020 };
+	t->plan->exclusions[1] = (struct poke_exclusion){ 1, 2 };
 	for (size_t i = 0; i < n_sites; i++) {
 		struct poke_site *s = &t->plan->sites[i];
 
@@ -31,6 +37,7 @@ static struct transaction *make(const char *name, enum operation operation, size
 					 .len = 6, .split = 2, .boundaries = 0x21, .new_boundaries = 1 };
 		memcpy(s->old_bytes, "\x0f\x1f\x44\x00\x00\x55", 6);
 		memcpy(s->new_bytes, "\xb8\x92\x10\x00\x00\xc3", 6);
+		s->operand = i == 1;
 		snprintf(s->label, sizeof(s->label), "do_idle+0x%zx", i);
 	}
 	return t;
@@ -50,7 +57,42 @@ static void test_round_trip(void **state)
 	assert_memory_equal(&back->boot, &t->boot, sizeof(t->boot));
 	assert_int_equal(back->plan->n_sites, 3);
 	assert_true(back->plan->needs_quiescence);
+	assert_int_equal(back->plan->mode, POKE_MODE_HELD);
+	assert_int_equal(back->plan->trap, BACKEND_TRAP_KIND_HW);
+	assert_true(back->plan->atomic);
+	assert_int_equal(back->plan->n_exclusions, 2);
+	assert_memory_equal(back->plan->exclusions, t->plan->exclusions, sizeof(t->plan->exclusions));
 	assert_memory_equal(back->plan->sites, t->plan->sites, 3 * sizeof(*t->plan->sites));
+}
+
+/* A journal from before there was more than one mode. */
+static void test_older_journal(void **state)
+{
+	static const char *const later[] = { "mode", "trap", "atomic", "exclude" };
+	_cleanup_(transaction_free) struct transaction *t = make("p", OPERATION_APPLY, 1), *back = NULL;
+	json_t *o = transaction_to_json(t);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+		json_object_del(o, later[i]);
+	assert_int_equal(transaction_from_json(o, &back), 0);
+	json_decref(o);
+	assert_int_equal(back->plan->mode, POKE_MODE_STOPPED);
+	assert_false(back->plan->atomic);
+	assert_int_equal(back->plan->n_exclusions, 0);
+}
+
+/* One site of one instruction, but an excluded range: whoever stands in it is on a stack. */
+static void test_exclusions_need_quiescence(void **state)
+{
+	_cleanup_(transaction_free) struct transaction *t = make("p", OPERATION_APPLY, 1), *back = NULL;
+
+	(void)state;
+	t->plan->sites[0].boundaries = 1;
+	json_t *o = transaction_to_json(t);
+	assert_int_equal(transaction_from_json(o, &back), 0);
+	json_decref(o);
+	assert_true(back->plan->needs_quiescence);
 }
 
 /* Any one field spoilt: refused, never half believed. */
@@ -64,6 +106,10 @@ static void test_spoilt_fields(void **state)
 		{ "base", "\"zzz\"", false }, { "pid", "\"1\"", false }, { "sites", "[]", false },
 		{ "sites", "7", false }, { "sites", "[{}]", false }, { "txn", "-1", false },
 		{ "build_id", "\"0123456789012345678901234567890123456789x\"", false },
+		{ "mode", "\"swift\"", false }, { "mode", "3", false }, { "trap", "\"none\"", false },
+		{ "exclude", "7", false }, { "exclude", "[{}]", false },
+		{ "exclude", "[{\"from\": \"0x2\", \"to\": \"0x2\"}]", false },
+		{ "exclude", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", false },
 		{ "old", "\"zz\"", true }, { "old", "\"\"", true }, { "new", "\"90\"", true },
 		{ "split", "0", true }, { "split", "7", true }, { "address", "12", true },
 		{ "gpa", "null", true }, { "boundaries", "\"\"", true },
@@ -110,6 +156,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_older_journal),
+		cmocka_unit_test(test_exclusions_need_quiescence),
 		cmocka_unit_test(test_spoilt_fields),
 		cmocka_unit_test(test_list),
 	};

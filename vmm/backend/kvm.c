@@ -69,6 +69,55 @@ static int kvm_info(struct backend *b, struct backend_info *ret, struct err *e)
 	return 0;
 }
 
+static const char *int3_words(enum machine_int3 int3)
+{
+	static const char *const words[] = {
+		[MACHINE_INT3_DEBUG_EXIT] = "reported as a debug exit",
+		[MACHINE_INT3_EMULATION_ERROR] = "reported as a failed emulation",
+		[MACHINE_INT3_NOT_REPORTED] = "not reported: it goes to the guest",
+	};
+
+	return words[int3];
+}
+
+static const char *step_words(enum machine_step step)
+{
+	static const char *const words[] = {
+		[MACHINE_STEP_EXACT] = "exact",
+		[MACHINE_STEP_REPEATS] = "works, may report a step that did not move",
+		[MACHINE_STEP_NONE] = "does not work",
+	};
+
+	return words[step];
+}
+
+static int kvm_abilities(struct backend *b, struct backend_ability *ret, size_t cap, struct err *e)
+{
+	const struct machine_abilities *a = &machine_of(b)->abilities;
+	const struct {
+		const char *name, *value;
+	} rows[] = {
+		{ "int3", int3_words(a->int3) },
+		{ "single-step", step_words(a->step) },
+		{ "hardware breakpoints", a->hw_breakpoints ? "fire" : "do not fire" },
+		{ "RF flag", a->rf ? "lets the instruction under a breakpoint pass" : "ignored: breakpoints are stepped over" },
+		{ "blocking interrupts", a->block_irq ? "possible while stepping" : "not possible while stepping" },
+		{ "remap", a->remap_seen_at_once ? "seen by a running vCPU at once" : "not seen at once" },
+		{ "zap of a page", a->zap_forces_exit ? "takes vCPUs out of guest mode" : "is no barrier: vCPUs are signalled" },
+		{ "irqchip", a->irqchip ? "in the kernel" : "none" },
+		{ "registers", a->sync_regs ? "come with each exit" : "are fetched" },
+		{ "exit counters", a->stats ? "kept by KVM" : "none" },
+	};
+
+	if (cap < ARRAY_SIZE(rows))
+		return err_set(e, ERR_FAILED, E2BIG, "", "there are %zu abilities to tell of", ARRAY_SIZE(rows));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		snprintf(ret[i].name, sizeof(ret[i].name), "%s", rows[i].name);
+		snprintf(ret[i].value, sizeof(ret[i].value), "%s", rows[i].value);
+	}
+	return (int)ARRAY_SIZE(rows);
+}
+
 static int kvm_event_fd(const struct backend *b)
 {
 	return machine_of((struct backend *)(uintptr_t)b)->event_fd;
@@ -191,6 +240,7 @@ const struct backend_ops backend_kvm = {
 	.open = kvm_open,
 	.close = kvm_close,
 	.info = kvm_info,
+	.abilities = kvm_abilities,
 	.event_fd = kvm_event_fd,
 	.event = kvm_event,
 	.ram = kvm_ram,

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/prepare.h"
+#include "vmm/worker/trace.h"
 #include "vmm/worker/txlog.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
@@ -23,7 +25,8 @@ static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, siz
 		       const struct poke_plan *plan, struct err *e)
 {
 	struct session *s = container_of(q, struct scan, ops)->session;
-	_cleanup_free_ struct guest_range *ranges = calloc(plan->n_sites, sizeof(*ranges));
+	size_t n = plan->n_sites + plan->n_exclusions;
+	_cleanup_free_ struct guest_range *ranges = calloc(n, sizeof(*ranges));
 	struct guest_blocker who;
 
 	if (!ranges)
@@ -35,25 +38,17 @@ static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, siz
 		bool multi = __builtin_popcountll(site->boundaries) > 1;
 		ranges[i] = (struct guest_range){ site->gva, site->gva + (multi ? site->len : 1u) };
 	}
-	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, plan->n_sites, &who, e);
+	/* Here the first address counts as well. */
+	for (size_t i = 0; i < plan->n_exclusions; i++)
+		ranges[plan->n_sites + i] =
+			(struct guest_range){ plan->exclusions[i].start - 1, plan->exclusions[i].end };
+	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, n, &who, e);
 	if (r > 0)
 		err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", who.address,
-			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it", plan->sites[who.range].label,
-			     who.where, who.comm[0] ? " of " : "", who.comm, who.pid,
-			     (unsigned long long)who.address);
+			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it",
+			     who.range < plan->n_sites ? plan->sites[who.range].label : "an excluded range", who.where,
+			     who.comm[0] ? " of " : "", who.comm, who.pid, (unsigned long long)who.address);
 	return r;
-}
-
-static void result_figures(json_t *o, const struct poke_stats *stats)
-{
-	json_t *figures = json_pack("{s:i, s:i, s:i, s:i, s:I, s:I}", "barriers", (int)stats->barriers,
-				    "forced_exits", (int)stats->forced_exits, "steps", (int)stats->steps,
-				    "retries", (int)stats->retries,
-				    "longest_pause_us", (json_int_t)stats->longest_pause_us,
-				    "elapsed_us", (json_int_t)stats->elapsed_us);
-
-	json_object_update(o, figures);
-	json_decref(figures);
 }
 
 /* plan and stats may be NULL: nothing had to be done. */
@@ -66,19 +61,10 @@ static json_t *result_json(const struct session *s, const char *patch, const cha
 			      "mode", poke_mode_name(plan ? plan->mode : POKE_MODE_STOPPED),
 			      "why", plan ? plan->why : "", "sites", (json_int_t)(plan ? plan->n_sites : 0));
 
-	result_figures(o, stats ? stats : &none);
+	if (plan && (plan->mode == POKE_MODE_STAGED || plan->mode == POKE_MODE_HELD))
+		json_object_set_new(o, "trap", json_string(poke_trap_name(plan->trap)));
+	figures_add_json(o, plan && changed ? plan->mode : POKE_MODE_STOPPED, stats ? stats : &none);
 	return o;
-}
-
-static int check_mode(json_t *args, struct err *e)
-{
-	const char *mode = json_string_value(json_object_get(args, "mode"));
-
-	if (mode && strcmp(mode, poke_mode_name(POKE_MODE_STOPPED)) != 0)
-		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "mode",
-			       "mode '%s' is not possible with this VM: its memory is not ours to remap and it "
-			       "cannot be written while vCPUs run; use stopped", mode);
-	return 0;
 }
 
 static uint64_t timeout_us(json_t *args)
@@ -127,7 +113,9 @@ static int carry_out(struct session *s, struct transaction *t, json_t *args, enu
 		return r;
 	}
 	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
+	log.ops.timeline = trace_begin(s);
 	r = poke_run(s->backend, &arch_x86_64, t->plan, &scan.ops, &log.ops, timeout_us(args), stats, e);
+	trace_end(s, t, log.ops.timeline, r);
 	if (r == -ENOTCONN || r == -EUCLEAN)
 		return mend(s, &log, t, r, e);
 	int logged = txlog_end(s, t, r == 0 ? good : RESULT_UNDONE, stats, r < 0 ? e : NULL, &log_error);
@@ -189,9 +177,10 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 		return r;
 	json_t *o = result_json(s, p->file->name, "applied", true, p->plan, NULL);
 	p->plan = NULL; /* the transaction's now */
+	enum poke_mode mode = t->plan->mode;
 	r = carry_out(s, t, args, RESULT_APPLIED, &stats, e);
 	if (r == 0)
-		result_figures(o, &stats);
+		figures_add_json(o, mode, &stats);
 	else
 		json_decref(o);
 	*ret = r == 0 ? o : NULL;
@@ -201,7 +190,7 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = check_mode(args, e);
+	int r = choose_check_words(args, e);
 
 	if (r == 0)
 		r = prepare_file(s, args, &p, e);
@@ -220,15 +209,18 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
 		return 0;
 	}
-	return apply_plan(s, &p, args, ret, e);
+	r = choose_as_asked(args, p.plan, e);
+	return r < 0 ? r : apply_plan(s, &p, args, ret, e);
 }
 
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	size_t budget = SITES_REPLY_BYTES;
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = prepare_file(s, args, &p, e);
+	int r = choose_check_words(args, e);
 
+	if (r == 0)
+		r = prepare_file(s, args, &p, e);
 	if (r == 0)
 		r = session_guest(s, NULL, e);
 	if (r == 0)
@@ -241,6 +233,8 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 		return 0;
 	}
 	r = prepare_plan(s, &p, e);
+	if (r == 0)
+		r = choose_as_asked(args, p.plan, e);
 	if (r == 0 && p.plan->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r < 0)
@@ -256,11 +250,12 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	struct poke_stats stats = { 0 };
 	struct poke_plan *inverse = NULL;
 	struct transaction *t = NULL;
-	int r = prepare_inverse(in->begin->plan, &inverse);
+	int r = prepare_inverse(in->begin->plan, s->info.caps, &inverse);
 
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
-	if (inverse->needs_quiescence)
+	r = choose_as_asked(args, inverse, e);
+	if (r == 0 && inverse->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r == 0)
 		r = new_transaction(s, OPERATION_REVERT, file, inverse, &t, e);
@@ -270,9 +265,10 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	}
 	/* The transaction is gone once it has ended, and with it the plan the figures are about. */
 	json_t *o = result_json(s, file->name, "reverted", true, inverse, NULL);
+	enum poke_mode mode = inverse->mode;
 	r = carry_out(s, t, args, RESULT_REVERTED, &stats, e);
 	if (r == 0)
-		result_figures(o, &stats);
+		figures_add_json(o, mode, &stats);
 	else
 		json_decref(o);
 	*ret = r == 0 ? o : NULL;
@@ -326,8 +322,10 @@ static int revert_name(struct session *s, json_t *args, struct prepared *p, stru
 int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = revert_name(s, args, &p, e);
+	int r = choose_check_words(args, e);
 
+	if (r == 0)
+		r = revert_name(s, args, &p, e);
 	if (r == 0)
 		r = session_guest(s, NULL, e);
 	if (r < 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
 
 #define SYMBOLS_PER_REPLY 1024
@@ -74,14 +75,31 @@ static json_t *facts_to_json(const struct session *s)
 {
 	const struct guest_facts *f = guest_facts(s->guest);
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:i, s:b, s:I, s:s, s:s, s:o, s:[s]}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:i, s:b, s:I, s:s, s:s, s:o, s:o, s:o}",
 			 "vm", s->target.vm, "release", f->release, "banner", f->banner,
 			 "build_id", f->build_id_hex, "kaslr_offset", qmp_address(f->kaslr_offset),
 			 "base", qmp_address(f->base), "symbols", (json_int_t)f->symbols,
 			 "kallsyms_layout", f->kallsyms_layout, "paging_levels", (int)f->paging_levels,
 			 "kpti", (int)f->kpti, "vcpus", (json_int_t)s->info.vcpus, "accel", s->info.accel,
 			 "version", s->info.version, "capabilities", capabilities(s->info.caps),
-			 "modes", "stopped");
+			 "modes", choose_mode_names_json(s->info.caps), "modes_detail", choose_modes_json(s->info.caps));
+}
+
+#define ABILITIES_MAX 32
+
+/* Sets o["abilities"] where the backend has something to say. */
+static int abilities_add_json(const struct session *s, json_t *o, struct err *e)
+{
+	struct backend_ability found[ABILITIES_MAX];
+	int n = s->backend->ops->abilities ? s->backend->ops->abilities(s->backend, found, ABILITIES_MAX, e) : 0;
+
+	if (n <= 0)
+		return n;
+	json_t *list = json_array();
+	for (int i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "name", found[i].name, "value", found[i].value));
+	json_object_set_new(o, "abilities", list);
+	return 0;
 }
 
 int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *e)
@@ -99,6 +117,11 @@ int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *
 	json_t *o = facts_to_json(s);
 	if (!o)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	r = abilities_add_json(s, o, e);
+	if (r < 0) {
+		json_decref(o);
+		return r;
+	}
 	if (s->info.live_read_why[0])
 		json_object_set_new(o, "live_read_why", json_string(s->info.live_read_why));
 	json_object_set_new(o, "cached", json_boolean(cached));

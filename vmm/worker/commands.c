@@ -17,6 +17,7 @@ static const struct command commands[] = {
 	{ "query-patches", command_query_patches },
 	{ "patch-verify", command_patch_verify },
 	{ "query-history", command_query_history },
+	{ "query-trace", command_query_trace },
 };
 
 static const struct command *command_find(const char *name)

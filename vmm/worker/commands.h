@@ -23,5 +23,6 @@ int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct e
 int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_history(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_query_trace(struct session *s, json_t *args, json_t **ret, struct err *e);
 
 #endif

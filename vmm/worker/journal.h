@@ -7,8 +7,9 @@
  * first byte of guest text changes.
  *
  * Records ("type"):
- *   begin   txn, time, operation, patch, description, base, build_id, pid, pid_start, sites[]
- *   state   txn, state, running          before the state takes effect
+ *   begin   txn, time, operation, patch, description, base, build_id, pid, pid_start, mode, trap,
+ *           atomic, exclude[], sites[]
+ *   state   txn, state, running          before the state takes effect; after it for those that only look
  *   end     txn, time, result, changed, figures, error?
  *   lost    patch, time                  the guest rebooted, its text is new
  *   forget  patch, time                  its record is dropped (nothing of it is in the guest)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "vmm/kind/kind.h"
+#include "vmm/worker/choose.h"
 
 void prepared_clear(struct prepared *p)
 {
@@ -150,7 +151,9 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
 		r = expand_site(s, &ctx, &p->file->sites[i], &wants[i], e);
 	guest_names_forget(s->guest);
-	return r < 0 ? r : plan_build(ctx.arch, s->info.caps, wants, p->file->n_sites, &p->plan, e);
+	if (r == 0)
+		r = plan_build(ctx.arch, s->info.caps, wants, p->file->n_sites, &p->plan, e);
+	return r < 0 ? r : choose_for_file(&ctx, p->file, p->plan, e);
 }
 
 static int make_parents(const struct session *s)
@@ -204,16 +207,15 @@ bool prepare_same_text(struct session *s, const struct prepared *p)
 	       memcmp(stored, p->text, len) == 0;
 }
 
-int prepare_inverse(const struct poke_plan *plan, struct poke_plan **ret)
+int prepare_inverse(const struct poke_plan *plan, unsigned caps, struct poke_plan **ret)
 {
 	_cleanup_(plan_free) struct poke_plan *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
 	*p = *plan;
-	p->needs_quiescence = false;
-	if (!p->why[0]) /* a plan read back from the journal */
-		snprintf(p->why, sizeof(p->why), "as it was applied");
+	p->caps = caps;
+	p->needs_quiescence = p->n_exclusions > 0;
 	p->sites = calloc(plan->n_sites, sizeof(*p->sites));
 	if (!p->sites)
 		return -ENOMEM;
@@ -229,6 +231,7 @@ int prepare_inverse(const struct poke_plan *plan, struct poke_plan **ret)
 		if (__builtin_popcountll(to->boundaries) > 1)
 			p->needs_quiescence = true;
 	}
+	plan_choose(p);
 	*ret = TAKE_PTR(p);
 	return 0;
 }

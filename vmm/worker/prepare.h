@@ -26,7 +26,10 @@ int prepare_store(struct session *s, const struct prepared *p, struct err *e);
 /* True when the stored text of that patch is the given one. */
 bool prepare_same_text(struct session *s, const struct prepared *p);
 
-/* The plan that takes a patch out again: old and new bytes change places. -ENOMEM. */
-int prepare_inverse(const struct poke_plan *plan, struct poke_plan **ret);
+/*
+ * The plan that takes a patch out again: old and new bytes change places, the group and its excluded
+ * ranges stay; the mode is the gentlest safe one for that on a backend with these abilities. -ENOMEM.
+ */
+int prepare_inverse(const struct poke_plan *plan, unsigned caps, struct poke_plan **ret);
 
 #endif

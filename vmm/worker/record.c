@@ -98,11 +98,23 @@ static json_t *site_record(const struct poke_site *site)
 	r |= json_object_set_new(o, "split", json_integer(site->split));
 	r |= json_object_set_new(o, "boundaries", qmp_address(site->boundaries));
 	r |= json_object_set_new(o, "new_boundaries", qmp_address(site->new_boundaries));
+	if (site->operand)
+		r |= json_object_set_new(o, "operand", json_true());
 	if (r) {
 		json_decref(o);
 		return NULL;
 	}
 	return o;
+}
+
+static json_t *exclusions_record(const struct poke_plan *plan)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < plan->n_exclusions; i++)
+		json_array_append_new(list, json_pack("{s:o, s:o}", "from", qmp_address(plan->exclusions[i].start),
+						      "to", qmp_address(plan->exclusions[i].end)));
+	return list;
 }
 
 json_t *transaction_to_json(const struct transaction *t)
@@ -115,13 +127,14 @@ json_t *transaction_to_json(const struct transaction *t)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:o}",
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:o}",
 			 "type", "begin", "txn", (json_int_t)t->number, "time", t->time,
 			 "operation", operation_name(t->operation), "patch", t->patch,
 			 "description", t->description, "release", t->boot.release,
 			 "build_id", t->boot.build_id, "base", qmp_address(t->boot.base),
 			 "pid", (json_int_t)t->boot.pid, "pid_start", qmp_address(t->boot.pid_start),
-			 "mode", poke_mode_name(t->plan->mode), "sites", sites);
+			 "mode", poke_mode_name(t->plan->mode), "trap", poke_trap_name(t->plan->trap),
+			 "atomic", (int)t->plan->atomic, "exclude", exclusions_record(t->plan), "sites", sites);
 }
 
 /* Copies a string member that must fit; false when it is missing or too long. */
@@ -156,13 +169,49 @@ static bool site_from_json(json_t *o, struct poke_site *s)
 	json_int_t at = json_integer_value(split);
 	if (n_old < 1 || n_old != n_new || at < 1 || at > n_old)
 		return false;
+	s->operand = json_is_true(json_object_get(o, "operand"));
 	s->len = (uint8_t)n_old;
 	s->split = (uint8_t)at;
 	return true;
 }
 
-static int plan_from_json(json_t *sites, struct poke_plan **ret)
+static bool exclusions_from_json(json_t *list, struct poke_plan *p)
 {
+	json_t *o;
+	size_t i;
+
+	if (json_array_size(list) > POKE_EXCLUSIONS_MAX)
+		return false;
+	json_array_foreach(list, i, o) {
+		struct poke_exclusion *x = &p->exclusions[i];
+
+		if (!get_address(o, "from", &x->start) || !get_address(o, "to", &x->end) || x->start >= x->end)
+			return false;
+	}
+	p->n_exclusions = json_array_size(list);
+	return true;
+}
+
+/* How it is carried out. Journals from before there was more than one mode lack all but "mode". */
+static bool manner_from_json(json_t *record, struct poke_plan *p)
+{
+	json_t *mode = json_object_get(record, "mode"), *trap = json_object_get(record, "trap");
+	json_t *exclude = json_object_get(record, "exclude");
+	int m = mode ? poke_mode_from_name(json_string_value(mode)) : (int)POKE_MODE_STOPPED;
+	int k = trap ? poke_trap_from_name(json_string_value(trap)) : (int)BACKEND_TRAP_KIND_INT3;
+
+	if (m < 0 || k < 0 || (exclude && !json_is_array(exclude)) || !exclusions_from_json(exclude, p))
+		return false;
+	p->mode = (enum poke_mode)m;
+	p->trap = (enum backend_trap)k;
+	p->atomic = json_is_true(json_object_get(record, "atomic"));
+	p->needs_quiescence = p->n_exclusions > 0;
+	return true;
+}
+
+static int plan_from_json(json_t *record, struct poke_plan **ret)
+{
+	json_t *sites = json_object_get(record, "sites");
 	size_t n = json_array_size(sites), i;
 	_cleanup_(plan_free) struct poke_plan *p = NULL;
 	json_t *o;
@@ -176,7 +225,8 @@ static int plan_from_json(json_t *sites, struct poke_plan **ret)
 	if (!p->sites)
 		return -ENOMEM;
 	p->n_sites = n;
-	p->mode = POKE_MODE_STOPPED;
+	if (!manner_from_json(record, p))
+		return -EBADMSG;
 	json_array_foreach(sites, i, o) {
 		if (!site_from_json(o, &p->sites[i]))
 			return -EBADMSG;
@@ -214,23 +264,45 @@ int transaction_from_json(json_t *record, struct transaction **ret)
 	t->number = (uint64_t)json_integer_value(number);
 	t->time = json_integer_value(json_object_get(record, "time"));
 	t->operation = strcmp(operation, "revert") == 0 ? OPERATION_REVERT : OPERATION_APPLY;
-	int r = plan_from_json(json_object_get(record, "sites"), &t->plan);
+	int r = plan_from_json(record, &t->plan);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(t);
 	return 0;
 }
 
+void figures_add_json(json_t *o, enum poke_mode mode, const struct poke_stats *s)
+{
+	json_t *all = json_pack("{s:i, s:i, s:i, s:i, s:I, s:I}", "barriers", (int)s->barriers, "forced_exits",
+				(int)s->forced_exits, "steps", (int)s->steps, "retries", (int)s->retries,
+				"longest_pause_us", (json_int_t)s->longest_pause_us, "elapsed_us",
+				(json_int_t)s->elapsed_us);
+	json_t *live = mode == POKE_MODE_STOPPED
+			       ? NULL
+			       : json_pack("{s:i, s:i, s:i, s:i, s:I, s:I}", "traps", (int)s->traps, "held", (int)s->held,
+					   "kicked", (int)s->kicked, "already_out", (int)s->already_out, "waited_us",
+					   (json_int_t)s->waited_us, "held_us", (json_int_t)s->held_us);
+
+	json_object_update(o, all);
+	if (live)
+		json_object_update(o, live);
+	json_decref(all);
+	json_decref(live);
+}
+
 json_t *transaction_history(json_t *begin, json_t *end)
 {
-	static const char *const copied[] = { "sites", "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
-					      "error" };
+	static const char *const copied[] = { "sites",	     "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
+					      "traps",	     "held",	 "kicked",	 "already_out",	     "waited_us",
+					      "held_us",     "error" };
 	const char *result = json_string_value(json_object_get(end, "result"));
 	json_t *o = json_object();
 
+	json_object_set(o, "transaction", json_object_get(begin, "txn"));
 	json_object_set(o, "time", json_object_get(end, "time"));
 	json_object_set(o, "operation", json_object_get(begin, "operation"));
 	json_object_set(o, "patch", json_object_get(begin, "patch"));
+	json_object_set(o, "mode", json_object_get(begin, "mode"));
 	json_object_set(o, "result", json_object_get(end, "result"));
 	json_object_set_new(o, "changed", json_boolean(result && strcmp(result, "undone") != 0));
 	for (size_t i = 0; i < ARRAY_SIZE(copied); i++)

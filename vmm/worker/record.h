@@ -55,6 +55,9 @@ json_t *transaction_to_json(const struct transaction *t);
 /* -EBADMSG, -ENOMEM. Every field is checked: the file may have been edited. */
 int transaction_from_json(json_t *record, struct transaction **ret);
 
+/* Adds the figures to o: those of every mode and, where the mode is not stopped, those of the others. */
+void figures_add_json(json_t *o, enum poke_mode mode, const struct poke_stats *stats);
+
 /* One entry of the history, from the two records (borrowed) of a transaction. */
 json_t *transaction_history(json_t *begin, json_t *end);
 

@@ -34,7 +34,7 @@ static int take_stock(struct session *s, const struct poke_plan *plan, struct ho
 
 	for (size_t i = 0; i < plan->n_sites; i++) {
 		enum poke_holds holds;
-		int r = poke_site_holds(s->backend, &plan->sites[i], &holds, NULL, e);
+		int r = poke_plan_holds(s->backend, plan, i, &holds, NULL, e);
 
 		if (r < 0 && r != -EFAULT)
 			return r;
@@ -70,6 +70,22 @@ static int judge_foreign(struct session *s, enum result *ret, struct err *e)
 	return 0;
 }
 
+/*
+ * Forward or back? Where the VM stood still all the time, only a whole change counts as
+ * made. A staged one is different from the first head on: vCPUs may have executed new
+ * code and none is in the middle of an old range, so that forward is the safe way
+ * (poke_settle()). Before that none has seen a new byte.
+ */
+static bool goes_forward(const struct session *s, const struct holdings *h)
+{
+	enum poke_mode mode = s->open->plan->mode;
+	bool staged = mode == POKE_MODE_STAGED || mode == POKE_MODE_HELD;
+
+	if (h->new_sites == h->sites || h->old_sites == h->sites)
+		return h->new_sites == h->sites;
+	return staged && (s->open_state == POKE_HEADED || s->open_state == POKE_VERIFIED);
+}
+
 static int settle(struct session *s, enum result *ret, struct err *e)
 {
 	struct transaction *t = s->open;
@@ -81,8 +97,8 @@ static int settle(struct session *s, enum result *ret, struct err *e)
 		return r;
 	if (h.foreign_sites)
 		return judge_foreign(s, ret, e);
-	bool to_new = h.new_sites == h.sites;
-	if (!to_new && h.old_sites != h.sites)
+	bool to_new = goes_forward(s, &h);
+	if (h.new_sites != h.sites && h.old_sites != h.sites)
 		r = poke_settle(s->backend, t->plan, to_new, e);
 	if (r < 0)
 		return r;
@@ -96,15 +112,26 @@ struct announcement {
 	bool orphan;
 };
 
-/* Whoever has to recover after us must know that this pause is not the operator's. */
+/* Between its first trap and its last head: where a staged transaction stands decides which way it is settled. */
+static bool under_way(const struct session *s)
+{
+	return s->open_state == POKE_TRAPPED || s->open_state == POKE_TAILED || s->open_state == POKE_HEADED ||
+	       s->open_state == POKE_VERIFIED;
+}
+
+/*
+ * Whoever has to recover after us must know that this pause is not the operator's, and
+ * still how far the transaction had come: those states say the first as well.
+ */
 static int announce_pause(struct backend_pause_hook *hook, bool was_running, struct err *e)
 {
 	struct announcement *a = container_of(hook, struct announcement, hook);
 	struct session *s = a->s;
 
 	s->open_running = was_running || a->orphan;
-	s->open_state = POKE_PAUSED;
-	return txlog_state(s, s->open->number, POKE_PAUSED, s->open_running, e);
+	if (!under_way(s))
+		s->open_state = POKE_PAUSED;
+	return txlog_state(s, s->open->number, s->open_state, s->open_running, e);
 }
 
 /* The predecessor may be dead with the VM stopped: look and write while it is stopped by us, then let it go. */

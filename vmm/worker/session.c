@@ -116,6 +116,7 @@ void session_clear(struct session *s)
 {
 	detach(s, "the worker is ending");
 	patch_list_clear(&s->patches);
+	trace_clear(&s->trace);
 	transaction_free(s->open);
 	s->open = NULL;
 	json_decref(s->early);

@@ -13,6 +13,7 @@
 #include "vmm/worker/control.h"
 #include "vmm/worker/journal.h"
 #include "vmm/worker/record.h"
+#include "vmm/worker/trace.h"
 
 struct session_memory {
 	struct guest_memory ops;
@@ -47,6 +48,7 @@ struct session {
 	bool held;		 /* our own hold record is open */
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
+	struct trace trace;	 /* of the last transaction of this worker */
 	int recovered;		 /* transactions finished or undone and not told of yet */
 };
 

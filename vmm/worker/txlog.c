@@ -2,11 +2,11 @@
 /*
  * Begin, states and end of a transaction in the journal; see txlog.h.
  *
- * The begin record is on the disk before the VM is stopped. State records inside
- * the pause are written but not synced: a killed process loses nothing of the page
- * cache, and a host that loses its page cache has lost the guest as well; a sync
- * would only lengthen the guest's pause (by milliseconds on a common disk). The
- * end record syncs them all.
+ * The begin record is on the disk before the VM is stopped or a byte of it changed.
+ * State records inside a pause, and those while vCPUs may be held at traps, are written
+ * but not synced: a killed process loses nothing of the page cache, and a host that
+ * loses its page cache has lost the guest as well; a sync would only lengthen what the
+ * guest feels (by milliseconds on a common disk). The end record syncs them all.
  */
 #include "vmm/worker/txlog.h"
 
@@ -15,10 +15,33 @@
 
 #include "vmm/fault.h"
 
-const char *const txlog_fault_points[] = {
+/* Not "tailed" and "paused" of the live modes: only some transactions have these states. */
+static const char *const points_stopped[] = {
 	"journal-begin", "journal-begun", "journal-paused", "journal-written", "journal-verified",
 	"journal-done",	 "journal-end",	  "journal-ended",  NULL,
 };
+static const char *const points_flipped[] = {
+	"journal-begin", "journal-begun", "journal-written", "journal-verified",
+	"journal-done",	 "journal-end",	  "journal-ended",   NULL,
+};
+static const char *const points_staged[] = {
+	"journal-begin",    "journal-begun", "journal-trapped", "journal-headed",
+	"journal-verified", "journal-done",  "journal-end",	"journal-ended",
+	NULL,
+};
+
+const char *const *txlog_fault_points(enum poke_mode mode)
+{
+	switch (mode) {
+	case POKE_MODE_FLIPPED:
+		return points_flipped;
+	case POKE_MODE_STAGED:
+	case POKE_MODE_HELD:
+		return points_staged;
+	default:
+		return points_stopped;
+	}
+}
 
 int txlog_begin(struct session *s, const struct transaction *t, struct err *e)
 {
@@ -34,14 +57,15 @@ int txlog_begin(struct session *s, const struct transaction *t, struct err *e)
 
 static void state_fault_point(enum poke_state state)
 {
-	if (state == POKE_PAUSED)
-		fault_point("journal-paused");
-	else if (state == POKE_WRITTEN)
-		fault_point("journal-written");
-	else if (state == POKE_VERIFIED)
-		fault_point("journal-verified");
-	else if (state == POKE_DONE)
-		fault_point("journal-done");
+	static const char *const points[POKE_STATE_COUNT] = {
+		[POKE_PAUSED] = "journal-paused",     [POKE_TRAPPED] = "journal-trapped",
+		[POKE_TAILED] = "journal-tailed",     [POKE_HEADED] = "journal-headed",
+		[POKE_WRITTEN] = "journal-written",   [POKE_VERIFIED] = "journal-verified",
+		[POKE_DONE] = "journal-done",
+	};
+
+	if (points[state])
+		fault_point(points[state]);
 }
 
 int txlog_state(struct session *s, uint64_t txn, enum poke_state state, bool was_running, struct err *e)
@@ -49,8 +73,8 @@ int txlog_state(struct session *s, uint64_t txn, enum poke_state state, bool was
 	json_t *record = json_pack("{s:s, s:I, s:s, s:b}", "type", "state", "txn", (json_int_t)txn,
 				   "state", poke_state_name(state), "running", was_running);
 
-	/* POKE_PAUSED comes before the stop: syncing it costs the guest nothing. */
-	return journal_append(s->journal, record, state == POKE_PAUSED, e);
+	/* These come before the guest feels anything: syncing them costs it nothing. */
+	return journal_append(s->journal, record, state == POKE_PAUSED || state == POKE_TRAPPED, e);
 }
 
 static int log_state(struct poke_log *log, enum poke_state state, bool was_running, struct err *e)
@@ -86,14 +110,8 @@ static json_t *end_record(const struct transaction *t, enum result result, const
 			      "time", (json_int_t)time(NULL), "result", result_name(result),
 			      "sites", (json_int_t)t->plan->n_sites);
 
-	if (stats) {
-		json_t *figures = json_pack("{s:i, s:i, s:I, s:I}", "barriers", (int)stats->barriers,
-					    "forced_exits", (int)stats->forced_exits,
-					    "longest_pause_us", (json_int_t)stats->longest_pause_us,
-					    "elapsed_us", (json_int_t)stats->elapsed_us);
-		json_object_update(o, figures);
-		json_decref(figures);
-	}
+	if (stats)
+		figures_add_json(o, t->plan->mode, stats);
 	if (why && why->kind != ERR_NONE)
 		json_object_set_new(o, "error", json_string(why->text));
 	return o;

@@ -31,7 +31,7 @@ void txlog_init(struct txlog *l, struct session *s, uint64_t txn, const char *jo
 int txlog_end(struct session *s, struct transaction *t, enum result result, const struct poke_stats *stats,
 	      const struct err *why, struct err *e);
 
-/* Kill points of this file, NULL-terminated; see vmm/fault.h. */
-extern const char *const txlog_fault_points[];
+/* Kill points of this file that every transaction of that mode passes, NULL-terminated; see vmm/fault.h. */
+const char *const *txlog_fault_points(enum poke_mode mode);
 
 #endif
