@@ -75,6 +75,7 @@ int cmd_revert(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_verify(struct cli *c);
 int cmd_history(struct cli *c);
+int history_trace(struct cli *c); /* trace.c: with --trace */
 int cmd_events(struct cli *c);
 int cmd_qmp(struct cli *c);
 int cmd_version(struct cli *c);

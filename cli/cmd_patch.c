@@ -16,6 +16,10 @@ static json_t *patch_args(struct cli *c, struct err *e)
 		json_decref(args);
 		return NULL;
 	}
+	if (c->options.mode)
+		json_object_set_new(args, "mode", json_string(c->options.mode));
+	if (c->options.traps)
+		json_object_set_new(args, "traps", json_string(c->options.traps));
 	if (c->options.has_timeout)
 		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
 	return args;
@@ -46,6 +50,23 @@ static const char *plural(struct cli *c, json_t *result, const char *key, const 
 	return output_format(&c->out, "%" JSON_INTEGER_FORMAT " %s", n, n == 1 ? one : many);
 }
 
+/* What running vCPUs felt; vmpoked leaves it out where all stood still. */
+static void live_print(struct cli *c, json_t *result)
+{
+	struct output *o = &c->out;
+
+	if (!json_object_get(result, "kicked"))
+		return;
+	fprintf(o->stream, "  %s kicked, %s already out, %s us in barriers",
+		plural(c, result, "kicked", "vCPU", "vCPUs"), output_field(o, result, "already_out"),
+		output_field(o, result, "waited_us"));
+	if (json_object_get(result, "trap"))
+		fprintf(o->stream, "; %s (%s), %s held, longest %s us",
+			plural(c, result, "traps", "trap", "traps"), output_field(o, result, "trap"),
+			output_field(o, result, "held"), output_field(o, result, "held_us"));
+	fputc('\n', o->stream);
+}
+
 static void figures_print(struct cli *c, json_t *result)
 {
 	struct output *o = &c->out;
@@ -55,6 +76,7 @@ static void figures_print(struct cli *c, json_t *result)
 	fprintf(o->stream, "  %s, %s, %s, longest pause %s us, %s us in all\n", plural(c, result, "sites", "site", "sites"),
 		plural(c, result, "barriers", "barrier", "barriers"), plural(c, result, "forced_exits", "forced exit", "forced exits"),
 		output_field(o, result, "longest_pause_us"), output_field(o, result, "elapsed_us"));
+	live_print(c, result);
 	if (c->options.verbosity > 0)
 		fprintf(o->stream, "  %s out of a range, %s\n", plural(c, result, "steps", "single-step", "single-steps"),
 			plural(c, result, "retries", "retry", "retries"));

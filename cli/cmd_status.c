@@ -227,8 +227,10 @@ static json_t *history_args(const struct cli *c)
 
 static int history_table(struct cli *c, json_t *entries, struct err *e)
 {
-	static const char *const heads[] = { "TIME", "OPERATION", "PATCH", "RESULT", "PAUSE_US", "ELAPSED_US", "ERROR" };
-	static const char *const keys[] = { NULL, "operation", "patch", "result", "longest_pause_us", "elapsed_us", "error" };
+	static const char *const heads[] = { "TIME",     "ID",	     "OPERATION", "PATCH", "RESULT",
+					      "MODE",     "PAUSE_US", "ELAPSED_US", "ERROR" };
+	static const char *const keys[] = { NULL,   "transaction",	"operation",  "patch", "result",
+					    "mode", "longest_pause_us", "elapsed_us", "error" };
 	_cleanup_free_ const char **cells = calloc(json_array_size(entries) + 1, sizeof(keys));
 	size_t i, n = 0;
 	json_t *entry;
@@ -249,6 +251,12 @@ int cmd_history(struct cli *c)
 	json_auto_t *history = NULL;
 	struct err e = { 0 };
 
+	if (c->options.trace)
+		return history_trace(c);
+	if (c->options.id) {
+		err_set(&e, ERR_USAGE, EINVAL, "", "'--id' goes with '--trace FILE'");
+		return cli_fail(c, &e);
+	}
 	if (cli_call(c, "query-history", history_args(c), JSON_OBJECT, &history, &e) < 0)
 		return cli_fail(c, &e);
 	if (c->options.json)

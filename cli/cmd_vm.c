@@ -166,6 +166,33 @@ static const char *words(struct cli *c, json_t *value)
 	return output_safe(&c->out, text);
 }
 
+/* Each mode with what speaks for or against it. */
+static void modes_print(struct cli *c, json_t *modes)
+{
+	struct output *o = &c->out;
+	json_t *mode;
+	size_t i;
+
+	json_array_foreach(modes, i, mode) {
+		output_line(o, 4, output_field(o, mode, "name"),
+			    output_format(o, "%s%s", output_bool(mode, "available", true) ? "" : "no: ",
+					  output_field(o, mode, "why")));
+	}
+}
+
+static void abilities_print(struct cli *c, json_t *abilities)
+{
+	struct output *o = &c->out;
+	json_t *ability;
+	size_t i;
+
+	if (json_array_size(abilities) > 0)
+		fprintf(o->stream, "  %sthis KVM%s:\n", output_on(o, OUTPUT_LABEL), output_off(o));
+	json_array_foreach(abilities, i, ability) {
+		output_line(o, 4, output_field(o, ability, "name"), output_field(o, ability, "value"));
+	}
+}
+
 static void probe_print(struct cli *c, json_t *probe)
 {
 	static const struct line lines[] = {
@@ -181,6 +208,8 @@ static void probe_print(struct cli *c, json_t *probe)
 	output_line(o, 2, "can", words(c, json_object_get(probe, "capabilities")));
 	output_line(o, 2, "no live read", output_field(o, probe, "live_read_why"));
 	output_line(o, 2, "patch modes", words(c, json_object_get(probe, "modes")));
+	modes_print(c, json_object_get(probe, "modes_detail"));
+	abilities_print(c, json_object_get(probe, "abilities"));
 	if (c->options.verbosity >= 0)
 		fprintf(o->stream, "  guest paused %s us, %s us of CPU, %s us in all%s\n",
 			output_field(o, probe, "pause_us"), output_field(o, probe, "cpu_us"), output_field(o, probe, "elapsed_us"),

@@ -32,6 +32,7 @@ SET_TEXT(gdb)
 SET_TEXT(kernel)
 SET_TEXT(initrd)
 SET_TEXT(console)
+SET_TEXT(trace)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
@@ -101,6 +102,40 @@ static int set_memory(struct cli_options *o, const char *value)
 	return 0;
 }
 
+static int set_id(struct cli_options *o, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits == 0 || digits > 15 || value[digits])
+		return -EINVAL;
+	o->id = strtoll(value, NULL, 10);
+	return o->id >= 1 ? 0 : -EINVAL;
+}
+
+static bool is_one_of(const char *value, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(value, words[i]) == 0)
+			return true;
+	return false;
+}
+
+static int set_mode(struct cli_options *o, const char *value)
+{
+	static const char *const words[] = { "flipped", "staged", "held", "stopped" };
+
+	o->mode = value;
+	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
+}
+
+static int set_traps(struct cli_options *o, const char *value)
+{
+	static const char *const words[] = { "int3", "hw" };
+
+	o->traps = value;
+	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
+}
+
 static int set_color(struct cli_options *o, const char *value)
 {
 	static const char *const names[] = { "auto", "always", "never" };
@@ -135,6 +170,10 @@ static const struct cli_option options[] = {
 	{ 0, "vcpus", "N", CLI_OPT_RUN, "number of vCPUs (1 to 64, default 1)", set_vcpus },
 	{ 0, "memory", "SIZE", CLI_OPT_RUN, "memory: 512M (default), 2G, or bytes", set_memory },
 	{ 0, "console", "FILE", CLI_OPT_RUN, "what the serial console is appended to", set_console },
+	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
+	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
+	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
+	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

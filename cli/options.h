@@ -28,6 +28,7 @@ enum cli_option_group {
 	CLI_OPT_REMOVE = 1 << 3,
 	CLI_OPT_HISTORY = 1 << 4,
 	CLI_OPT_RUN = 1 << 5,
+	CLI_OPT_MODE = 1 << 6,
 };
 
 struct cli_options {
@@ -39,6 +40,8 @@ struct cli_options {
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;
 	int limit; /* 0 when not given */
+	const char *mode, *traps, *trace; /* NULL when not given */
+	int64_t id; /* of a transaction; 0 when not given */
 	bool has_timeout;
 	uint64_t timeout_ms;
 	unsigned seen; /* bit i: row i of the table was given */

@@ -59,6 +59,11 @@ static void test_vm(void **state)
 		      "\"cached\": true, \"pause_us\": 900, \"elapsed_us\": 2000, \"cpu_us\": 1500}" } }, 0,
 		  "vm: web1\n  release: 6.1.0\n  symbols: 87347\n  kpti: no\n  can: live_read, step\n  patch modes: stopped\n"
 		  "  guest paused 900 us, 1500 us of CPU, 2000 us in all (from the cache)\n", "" },
+		{ "probe of a machine of our own", { "probe", "-q", "web1" },
+		  { { "vm-probe", "{\"vm\": \"web1\"}", "\"return\": {\"modes\": [\"flipped\", \"stopped\"], \"modes_detail\": ["
+		      "{\"name\": \"flipped\", \"available\": true, \"why\": \"w\"}, {\"name\": \"held\", \"available\": false, \"why\": \"n\"}], "
+		      "\"abilities\": [{\"name\": \"int3\", \"value\": \"reported\"}]}" } }, 0,
+		  "vm: web1\n  patch modes: flipped, stopped\n    flipped: w\n    held: no: n\n  this KVM:\n    int3: reported\n", "" },
 		{ "probe -q --json", { "probe", "-q", "web1", "--json" }, { { "vm-probe", "{\"vm\": \"web1\"}", "\"return\": {\"x\": [1, 2.5]}" } }, 0,
 		  "{\"x\": [1, 2.5]}\n", "" },
 	};
@@ -218,6 +223,22 @@ static void test_patch(void **state)
 		{ "revert, no reason for the mode", { "revert", "-q", "web1", "p1" },
 		  { { "patch-revert", P1, "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"stopped\", \"why\": \"\"}" } }, 0,
 		  "reverted p1 on web1 (stopped)\n", "" },
+		{ "mode and traps", { "apply", "web1", "p1", "--mode", "held", "--traps=hw" },
+		  { { "patch-apply", "{\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"held\", \"traps\": \"hw\"}",
+		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"held\", \"why\": \"w\", \"sites\": 2, \"barriers\": 3, "
+		      "\"forced_exits\": 5, \"longest_pause_us\": 0, \"elapsed_us\": 90, \"trap\": \"hw\", \"traps\": 1, \"held\": 1, "
+		      "\"kicked\": 5, \"already_out\": 1, \"waited_us\": 40, \"held_us\": 33}" } }, 0,
+		  "applied p1 to web1 (held: w)\n"
+		  "  2 sites, 3 barriers, 5 forced exits, longest pause 0 us, 90 us in all\n"
+		  "  5 vCPUs kicked, 1 already out, 40 us in barriers; 1 trap (hw), 1 held, longest 33 us\n", "" },
+		{ "flipped has no traps", { "revert", "web1", "p1", "--mode=flipped" },
+		  { { "patch-revert", "{\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"flipped\"}",
+		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"flipped\", \"sites\": 1, \"barriers\": 1, "
+		      "\"forced_exits\": 1, \"longest_pause_us\": 0, \"elapsed_us\": 9, \"traps\": 0, \"held\": 0, "
+		      "\"kicked\": 1, \"already_out\": 3, \"waited_us\": 4, \"held_us\": 0}" } }, 0,
+		  "reverted p1 on web1 (flipped)\n"
+		  "  1 site, 1 barrier, 1 forced exit, longest pause 0 us, 9 us in all\n"
+		  "  1 vCPU kicked, 3 already out, 4 us in barriers\n", "" },
 		{ "unload again", { "unload", "web1", "p1" }, { { "patch-revert", P1, APPLIED("reverted", "false") } }, 0,
 		  "p1 is not applied to web1: nothing to revert\n", "" },
 	};
@@ -312,9 +333,23 @@ static void test_status(void **state)
 		  "vmpoke: the answer to 'patch-verify' from '..." },
 		{ "history", { "history", "web1" },
 		  { { "query-history", vm1, "\"return\": {\"vm\": \"web1\", \"entries\": [{\"time\": 1795219200, \"operation\": \"apply\", \"patch\": \"p1\", "
-		      "\"result\": \"applied\", \"longest_pause_us\": 412, \"elapsed_us\": 2310}, {\"time\": 1795219201, \"operation\": \"revert\", \"patch\": \"p1\", "
+		      "\"transaction\": 7, \"mode\": \"flipped\", \"result\": \"applied\", \"longest_pause_us\": 412, \"elapsed_us\": 2310}, {\"time\": 1795219201, \"operation\": \"revert\", \"patch\": \"p1\", "
 		      "\"result\": \"undone\", \"error\": \"busy\"}]}" } }, 0,
-		  "2026-11-21T00:00:00Z\tapply\tp1\tapplied\t412\t2310\t-\n2026-11-21T00:00:01Z\trevert\tp1\tundone\t-\t-\tbusy\n", "" },
+		  "2026-11-21T00:00:00Z\t7\tapply\tp1\tapplied\tflipped\t412\t2310\t-\n"
+		  "2026-11-21T00:00:01Z\t-\trevert\tp1\tundone\t-\t-\t-\tbusy\n", "" },
+		{ "history --id alone", { "history", "web1", "--id", "3" }, {}, 2, "", "vmpoke: '--id' goes with '--trace FILE'\n" },
+		{ "trace of no format", { "history", "web1", "--trace", "/tmp/x.png" }, {}, 2, "",
+		  "vmpoke: '/tmp/x.png' must end in .json (for Perfetto) or .svg (a picture)\n" },
+		{ "trace of another change", { "history", "web1", "--trace=/tmp/x.svg", "--id=3" },
+		  { { "query-trace", "{\"vm\": \"web1\", \"format\": \"svg\", \"transaction\": 3}",
+		      "\"error\": {\"class\": \"DeviceNotFound\", \"desc\": \"not kept\", \"detail\": {\"kind\": \"not-found\", \"errno\": 2}}" } },
+		  4, "", "vmpoke: not kept\n" },
+		{ "trace to nowhere", { "history", "web1", "--trace", "/nonexistent/x.json" },
+		  { { "query-trace", "{\"vm\": \"web1\", \"format\": \"json\"}", "\"return\": {\"text\": \"{}\"}" } }, 1, "",
+		  "vmpoke: cannot write '/nonexistent/x.json': No such file or directory\n" },
+		{ "trace without text", { "history", "web1", "--trace", "/tmp/x.json" },
+		  { { "query-trace", "{\"vm\": \"web1\", \"format\": \"json\"}", "\"return\": {}" } }, 7, "",
+		  "vmpoke: the answer to 'query-trace' from '..." },
 		{ "history --limit", { "history", "web1", "--limit=5", "--json" },
 		  { { "query-history", "{\"vm\": \"web1\", \"limit\": 5}", "\"return\": {\"entries\": []}" } }, 0, "{\"entries\": []}\n", "" },
 	};
