@@ -253,7 +253,48 @@ static void specifications(void **state)
 	assert_int_equal(fault_arm("point"), -EINVAL);
 	assert_int_equal(fault_arm("point:0"), -EINVAL);
 	assert_int_equal(fault_arm("point:1:other"), -EINVAL);
+	assert_int_equal(fault_arm("point:1:1"), -EINVAL); /* not init */
+	assert_int_equal(fault_arm("@"), -EINVAL);
 	fault_point("point"); /* a malformed one arms nothing */
+}
+
+static void write_spec(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* Another process dies, ours goes on, and the next specification is taken up. */
+static void from_a_file(void **state)
+{
+	char path[] = "/tmp/vmpoke-fault-XXXXXX", spec[64];
+	int status;
+
+	(void)state;
+	assert_true(close(mkstemp(path)) == 0);
+	snprintf(spec, sizeof(spec), "@%s", path);
+	assert_int_equal(fault_arm(spec), 0);
+	for (int i = 0; i < 2; i++) {
+		char text[64];
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		snprintf(text, sizeof(text), "point:2:%d\n", (int)pid);
+		write_spec(path, text);
+		fault_point("point");
+		assert_int_equal(access(path, F_OK), -1);
+		assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+		fault_point("other");
+		fault_point("point");
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+	}
 }
 
 int main(void)
@@ -264,6 +305,7 @@ int main(void)
 		cmocka_unit_test(recovery_survives_its_own_death),
 		cmocka_unit_test(live_modes_are_survived),
 		cmocka_unit_test(specifications),
+		cmocka_unit_test(from_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -104,6 +104,48 @@ static void every_mode(void **state)
 	assert_true(traps > 500 && holds > 100 && undone > 20);
 }
 
+/* As a backend may: who is held goes on without being asked again. */
+static int arm_unasked(struct backend *b, struct backend_hit_handler *h, struct err *e)
+{
+	(void)b;
+	(void)e;
+	for (size_t i = 0; !h && i < f.n_vcpus; i++)
+		f.vcpus[i].held = false;
+	f.handler = h;
+	return 0;
+}
+
+static void holds_that_nobody_asks_about(void **state)
+{
+	static struct backend_live_ops live;
+	static struct backend_ops ops;
+	unsigned holds = 0;
+
+	(void)state;
+	for (uint64_t seed = 2; seed <= 402; seed += 4) {
+		_cleanup_(timeline_free) struct timeline *line = timeline_new(4096);
+		struct timeline_record r;
+		struct poke_stats stats;
+
+		fake_live_init(&f, seed, 6);
+		fake_live_sites(&f, 6, false);
+		live = *f.base.ops->live;
+		ops = *f.base.ops;
+		live.arm = arm_unasked;
+		ops.live = &live;
+		f.base.ops = &ops;
+		f.plan.mode = POKE_MODE_HELD;
+		f.log.timeline = line;
+		fake_live_run(&f, 60);
+		assert_int_equal(poke_run(&f.base, &arch_x86_64, &f.plan, &f.quiesce, &f.log, 20000, &stats, NULL), 0);
+		assert_int_equal(timeline_read(line, &r, NULL), 0);
+		assert_int_equal(count(&r, TIMELINE_HOLD, NULL), stats.held);
+		holds += stats.held;
+		timeline_record_clear(&r);
+	}
+	assert_true(holds > 100);
+}
+
 static void nobody_asked(void **state)
 {
 	struct poke_stats stats;
@@ -121,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_mode),
+		cmocka_unit_test(holds_that_nobody_asks_about),
 		cmocka_unit_test(nobody_asked),
 	};
 

@@ -161,8 +161,11 @@ static int disarm_once(struct poke_tx *t, struct err *e)
 		poke_barrier_count(t, &done, TIMELINE_BARRIER, start, "debug registers cleared");
 	poke_traps_phase(t->traps, POKE_PHASE_OVER);
 	r = live->release(t->backend, e);
+	uint64_t released = now_us();
 	if (r >= 0)
 		r = live->arm(t->backend, NULL, e);
+	if (r >= 0)
+		poke_traps_let_go(t->traps, released);
 	return r;
 }
 

@@ -25,6 +25,8 @@
 #define DRAWN_MAX     4000
 #define CHAR_WIDTH    6.2 /* of 11 px text, generously */
 #define STAGE_COLOURS 6
+#define STAGES_LISTED 24
+#define STAGE_TIME_CHARS 12 /* " 123.456 ms" */
 
 struct picture {
 	FILE *out;
@@ -288,6 +290,35 @@ static void draw_legend(struct picture *p, double y)
 	}
 }
 
+/* Every stage by name and time, as narrow ones have no room for it. Returns where the next line goes. */
+static double draw_stage_list(const struct picture *p, const struct timeline_record *r, double y)
+{
+	unsigned drawn = 0;
+	double x = LEFT;
+
+	for (size_t i = 0; i < r->n && drawn < STAGES_LISTED; i++) {
+		const struct timeline_event *event = &r->events[i];
+
+		if (event->kind != TIMELINE_STAGE)
+			continue;
+		double width = 18 + 12 + CHAR_WIDTH * (double)(strlen(event->text) + STAGE_TIME_CHARS);
+
+		if (x + width > RIGHT) {
+			x = LEFT;
+			y += 18;
+		}
+		fprintf(p->out, "<rect class=\"stage%u\" x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"8\" rx=\"2\"/>",
+			drawn++ % STAGE_COLOURS, x, y - 8);
+		fprintf(p->out, "<text x=\"%.1f\" y=\"%.1f\">", x + 18, y);
+		escape(p->out, event->text);
+		putc(' ', p->out);
+		print_time(p->out, event->end_us - event->start_us);
+		fputs("</text>\n", p->out);
+		x += width;
+	}
+	return drawn ? y + 22 : y;
+}
+
 static void draw_heading(const struct picture *p, const struct timeline_record *r)
 {
 	fprintf(p->out, "<text class=\"h\" x=\"24\" y=\"30\">");
@@ -304,7 +335,7 @@ static void draw_heading(const struct picture *p, const struct timeline_record *
 static void picture_draw(struct picture *p, const struct timeline_record *r)
 {
 	size_t budget = DRAWN_MAX;
-	double height = lanes_bottom(p) + 80;
+	double height = lanes_bottom(p) + 140;
 
 	fprintf(p->out,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\">\n"
@@ -315,7 +346,7 @@ static void picture_draw(struct picture *p, const struct timeline_record *r)
 	draw_lanes(p);
 	for (unsigned i = 1; i <= 3; i++)
 		draw_layer(p, r, i, &budget);
-	draw_legend(p, lanes_bottom(p) + 48);
+	draw_legend(p, draw_stage_list(p, r, lanes_bottom(p) + 48));
 	draw_heading(p, r);
 	fputs("</svg>\n", p->out);
 }

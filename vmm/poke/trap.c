@@ -167,10 +167,9 @@ static enum backend_verdict hit_decide(struct hit *h, struct vcpu_regs *regs, st
 	return at_entry_staged(h, regs, fault);
 }
 
-static void hold_count(struct poke_traps *traps, size_t vcpu, uint64_t rip, bool held)
+static void hold_count(struct poke_traps *traps, size_t vcpu, uint64_t rip, bool held, uint64_t now)
 {
 	struct poke_hold *hold = &traps->holds[vcpu];
-	uint64_t now = now_us();
 
 	hold->rip = rip;
 	if (held && !hold->since) {
@@ -264,7 +263,7 @@ static enum backend_verdict hit(struct backend_hit_handler *handler, struct back
 	if (traps->timeline)
 		show(&h, start, rip, verdict, !traps->holds[vcpu].since);
 	pthread_rwlock_unlock(&traps->lock);
-	hold_count(traps, vcpu, regs->rip, verdict == BACKEND_HIT_HOLD);
+	hold_count(traps, vcpu, regs->rip, verdict == BACKEND_HIT_HOLD, now_us());
 	return verdict;
 }
 
@@ -334,6 +333,20 @@ void poke_traps_phase(struct poke_traps *traps, enum poke_phase phase)
 	pthread_rwlock_wrlock(&traps->lock);
 	traps->phase = phase;
 	pthread_rwlock_unlock(&traps->lock);
+}
+
+/* No hit() is under way: the holds are nobody's but ours now. */
+void poke_traps_let_go(struct poke_traps *traps, uint64_t when_us)
+{
+	for (size_t i = 0; i < traps->n_vcpus; i++) {
+		const struct poke_hold hold = traps->holds[i];
+		uint64_t until = when_us > hold.since ? when_us : hold.since;
+
+		if (!hold.since)
+			continue;
+		timeline_add(traps->timeline, TIMELINE_HOLD, (int)i, hold.since, until, hold.rip, NULL);
+		hold_count(traps, i, hold.rip, false, until);
+	}
 }
 
 void poke_traps_count(struct poke_traps *traps, struct poke_stats *stats)

@@ -57,6 +57,8 @@ void poke_traps_free(struct poke_traps *traps); /* NULL allowed */
 /* Instead of free where disarming failed: vCPUs may still come to it. */
 void poke_traps_abandon(struct poke_traps *traps);
 void poke_traps_phase(struct poke_traps *traps, enum poke_phase phase);
+/* Disarmed: who was still held went on at that time without asking. */
+void poke_traps_let_go(struct poke_traps *traps, uint64_t when_us);
 void poke_traps_count(struct poke_traps *traps, struct poke_stats *stats);
 
 /* walk.c */
