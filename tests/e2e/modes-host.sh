@@ -48,8 +48,8 @@ fault_clear() { rm "$dir/fault" 2>/dev/null; fault_set no-such-point; }
 
 booted() { grep -q '^pgrp' "$dir/console"; }
 machine_start() {
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus 2 --memory 256M \
-		--append 'console=ttyS0 quiet panic=-1 vmtest=load' --console "$dir/console" || return
+	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus "$vcpus" --memory 256M \
+		--append "console=ttyS0 quiet panic=-1 vmtest=load $append" --console "$dir/console" || return
 	within "$boot_limit" booted || { tail -n 3 "$dir/console"; return 1; }
 	own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
 	# getuid() has no caller here that minds; getpgrp() will jump to it.
@@ -99,7 +99,7 @@ figures() { # MODE: of the last answer
 traced() { # MODE
 	vp history a --trace "$1.svg" >said && vp history a --trace "$1.json" || return
 	has "two), transaction\|one), transaction\|($1), transaction" said || return
-	has '^<svg' "$1.svg" && has '</svg>' "$1.svg" && has '>vCPU 1<' "$1.svg" && has ">verified [0-9]" "$1.svg" || return
+	has '^<svg' "$1.svg" && has '</svg>' "$1.svg" && has ">vCPU $((vcpus - 1))<" "$1.svg" && has ">verified [0-9]" "$1.svg" || return
 	has '^{"traceEvents": \[\|^{"traceEvents":\[' "$1.json"
 }
 
@@ -188,9 +188,14 @@ sed 's/^name: two/name: two-apart/; s/^sites:/atomic: false\nsites:/' two.yaml >
 sed 's/^name: one/name: excluding/; s/^sites:/exclude:\n  - { from: __x64_sys_getppid, to: __x64_sys_getppid+0x8 }\nsites:/' \
 	one.yaml >excluding.yaml
 
-tries=1 boot_limit=60
-[ "$RIG_LANE" != n ] || tries="1 2 3"
-[ "$RIG_LANE" != v ] || boot_limit=200
+tries=1 boot_limit=60 vcpus=2 append=
+case $RIG_LANE in
+n) tries="1 2 3" ;;
+v) # Bochs hangs where a vCPU spins with interrupts off, as one that waits for another does.
+	vcpus=1 boot_limit=300
+	append='nokaslr mitigations=off cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on'
+	;;
+esac
 daemon_start
 check "a stock guest boots in a machine" machine_start
 [ $failed = 0 ] || { cat daemon.log; exit 1; }
