@@ -47,7 +47,9 @@ fault_set() { # POINT [PID]
 fault_clear() { rm "$dir/fault" 2>/dev/null; fault_set no-such-point; }
 
 booted() { grep -q '^pgrp' "$dir/console"; }
+# A console file is appended to: each machine gets its own.
 machine_start() {
+	[ ! -e "$dir/console" ] || mv "$dir/console" "$dir/console.$(date +%s)"
 	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus "$vcpus" --memory 256M \
 		--append "console=ttyS0 quiet panic=-1 vmtest=load $append" --console "$dir/console" || return
 	within "$boot_limit" booted || { tail -n 3 "$dir/console"; return 1; }
@@ -230,7 +232,7 @@ for mode in flipped staged held stopped; do
 		check "$mode: put back" patch $mode revert "$(file_of $mode)" "$own"
 	fi
 done
-check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
+check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console*"
 for mode in flipped held; do
 	case $mode in flipped) point=poke-flipped ;; *) point=journal-headed ;; esac
 	[ "${FULL:-0}" != 1 ] || continue
@@ -245,7 +247,7 @@ if [ "${FULL:-0}" = 1 ]; then
 	done
 fi
 check "after all that: patched once more" patch flipped apply two 4242
-check "no complaint in the end" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
+check "no complaint in the end" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console*"
 check "destroyed" vp destroy a
 [ ! -e missed ] || echo "# stores the emulated CPUs missed: $(wc -l <missed)"
 [ $failed = 0 ] || cat daemon.log
