@@ -25,7 +25,7 @@
 #define DRAWN_MAX     4000
 #define CHAR_WIDTH    6.2 /* of 11 px text, generously */
 #define STAGE_COLOURS 6
-#define STAGES_LISTED 24
+#define STAGES_LISTED 14 /* two lines */
 #define STAGE_TIME_CHARS 12 /* " 123.456 ms" */
 
 struct picture {
@@ -335,7 +335,7 @@ static void draw_heading(const struct picture *p, const struct timeline_record *
 static void picture_draw(struct picture *p, const struct timeline_record *r)
 {
 	size_t budget = DRAWN_MAX;
-	double height = lanes_bottom(p) + 140;
+	double height = lanes_bottom(p) + 118;
 
 	fprintf(p->out,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\">\n"
