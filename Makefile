@@ -27,7 +27,7 @@ LIBS_DAEMON := $(shell pkg-config --libs $(PKGS_DAEMON) 2>/dev/null)
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke
+all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke $(BUILD)/vmpoke-agent
 
 # One set of rules per variant: $(1) folder, $(2) extra flags.
 #   build       what is installed
@@ -59,6 +59,7 @@ $(eval $(call variant,$(BUILD),))
 $(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS))
 $(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN)))
 
+include guest-agent/sources.mk
 include tests/tests.mk
 
 install: all

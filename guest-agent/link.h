@@ -49,12 +49,12 @@ struct agent_link {
 	const struct agent_link_ops *ops;
 };
 
-extern struct agent_link *const agent_link_port;   /* link_port.c: a virtio-serial port */
-extern struct agent_link *const agent_link_vsock;  /* link_vsock.c: listens for the host */
+extern struct agent_link *const agent_link_port;  /* link_port.c: a virtio-serial port */
+extern struct agent_link *const agent_link_vsock; /* link_vsock.c: listens for the host */
 
+/* The rows of link.c in order, the first is the default; NULL behind the last. */
+struct agent_link *agent_link_at(size_t i);
 /* NULL when there is no such name. */
 struct agent_link *agent_link_find(const char *name);
-/* All of them in the order they are tried; NULL ends the list. */
-extern struct agent_link *const agent_links[];
 
 #endif
