@@ -58,7 +58,7 @@ static void boot_id(struct agent *a, struct agent_hello *h)
 		if (c == '-')
 			continue;
 		unsigned d = c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : (unsigned)(c - '0') & 15;
-		h->boot_id[n / 2] = (uint8_t)(h->boot_id[n / 2] << 4 | d);
+		h->boot_id[n / 2] = (uint8_t)((unsigned)h->boot_id[n / 2] << 4 | d);
 		n++;
 	}
 }

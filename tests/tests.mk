@@ -5,11 +5,15 @@ fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/
 # A unit test is one file linked against everything but the mains, with sanitizers.
 test_fake_src := $(filter-out tests/fake/fake-worker.c,$(wildcard tests/fake/*.c))
 $(BUILD)/san/unit/%: $(BUILD)/san/obj/tests/unit/%.o $(test_fake_src:%.c=$(BUILD)/san/obj/%.o) \
-		$(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libprotocol.a
+		$(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libagent.a $(BUILD)/san/libprotocol.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
 $(BUILD)/san/libdaemon.a: $(patsubst %.c,$(BUILD)/san/obj/%.o,$(filter-out vmm/vmpoked.c vmm/fault.c,$(daemon_src)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+# The guest's agent without its main, to be run in a test.
+$(BUILD)/san/libagent.a: $(agent_src:%.c=$(BUILD)/san/obj/%.o)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
@@ -26,7 +30,7 @@ $(BUILD)/fuzz/obj/%.o: %.c
 	$(call say,CLANG,$@)
 	$(Q)$(CLANG) $(BASE_CFLAGS) -Wno-gnu-folding-constant -Wno-unknown-warning-option $(FUZZ) -MMD -MP -c -o $@ $<
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
-		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(filter-out vmm/worker.c,$(vm_src)))
+		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(agent_src) $(filter-out vmm/worker.c,$(vm_src)))
 	$(call say,LD,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
 
