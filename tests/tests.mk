@@ -33,6 +33,8 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
 		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(agent_src) $(filter-out vmm/worker.c,$(vm_src)))
 	$(call say,LD,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
+# The hostile agent is shared with a unit test.
+$(BUILD)/fuzz/fuzz_agent_session: $(BUILD)/fuzz/obj/tests/fake/mutant.o
 
 # The test guest: static programs and busybox in an initramfs.
 guest_programs := $(patsubst tests/guest/%.c,$(BUILD)/tests/guest/%,$(wildcard tests/guest/*.c))
