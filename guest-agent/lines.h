@@ -23,6 +23,15 @@ void lines_close(struct lines *l);
 /* The beginning of a file, terminated: number of bytes or -errno. */
 int lines_head(int dir, const char *path, char *buf, size_t cap);
 
+/* What getdents64(2) gives; the C library's readdir() allocates. */
+struct lines_dirent {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
 /* Hex digits at *p, which goes behind them. False: none, or too many. */
 bool lines_hex(const char **p, uint64_t *ret);
 

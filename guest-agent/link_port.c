@@ -12,10 +12,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "guest-agent/port_find.h"
 #include "protocol/agent.h"
+
+#define PORTS "/dev/virtio-ports/"
 
 static struct port {
 	struct agent_link link;
@@ -34,11 +38,29 @@ static void port_close(struct agent_link *l)
 	port.up = false;
 }
 
+/* The device, or where udev would have made a name for it the one the kernel gave. */
+static int open_device(const char *where)
+{
+	const int flags = O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+	int fd = open(where, flags);
+	char path[300];
+
+	if (fd >= 0 || errno != ENOENT || strncmp(where, PORTS, sizeof(PORTS) - 1))
+		return fd;
+	int dir = open("/sys/class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return dir;
+	int r = port_find(dir, where + sizeof(PORTS) - 1, path, sizeof(path));
+	close(dir);
+	errno = -r;
+	return r ? -1 : open(path, flags);
+}
+
 static int port_open(struct agent_link *l, const char *where)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
 
-	port.fd = open(where, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	port.fd = open_device(where);
 	port.epoll = port.fd < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
 	if (port.epoll >= 0 && !epoll_ctl(port.epoll, EPOLL_CTL_ADD, port.fd, &ev))
 		return 0;
@@ -103,7 +125,7 @@ static int port_timeout_ms(struct agent_link *l)
 
 static const struct agent_link_ops ops = {
 	.name = "port",
-	.where = "/dev/virtio-ports/" AGENT_PORT_NAME,
+	.where = PORTS AGENT_PORT_NAME,
 	.open = port_open,
 	.read = port_read,
 	.write = port_write,

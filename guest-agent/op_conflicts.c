@@ -202,14 +202,6 @@ static void read_ftrace(struct agent *a)
 
 /* --- livepatch: folders PATCH/OBJECT/FUNCTION,POSITION --- */
 
-struct linux_dirent64 { /* getdents64(2); glibc's readdir() allocates */
-	uint64_t d_ino;
-	int64_t d_off;
-	uint16_t d_reclen;
-	uint8_t d_type;
-	char d_name[];
-};
-
 static void livepatched(const char *entry)
 {
 	struct agent_conflict c = { .kind = AGENT_CONFLICT_LIVEPATCH, .flags = AGENT_CONFLICT_IPMODIFY };
@@ -234,7 +226,7 @@ static int walk(int dir, const char *path, int level)
 		return -errno;
 	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
 		for (long pos = 0; pos < n;) {
-			const struct linux_dirent64 *d = (const void *)(buf + pos);
+			const struct lines_dirent *d = (const void *)(buf + pos);
 			pos += d->d_reclen;
 			if (d->d_name[0] == '.' || (d->d_type != 4 && d->d_type != 0)) /* DT_DIR, DT_UNKNOWN */
 				continue;
