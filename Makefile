@@ -71,6 +71,13 @@ install: all
 	install -D -m 644 systemd/vmpoke.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/vmpoke.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)
 
+# Into a guest's file system, not the host's.
+install-agent: $(BUILD)/vmpoke-agent
+	install -D -m 755 $(BUILD)/vmpoke-agent $(DESTDIR)$(PREFIX)/sbin/vmpoke-agent
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' guest-agent/vmpoke-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vmpoke-agent.service
+	install -D -m 644 guest-agent/60-vmpoke-agent.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-vmpoke-agent.rules
+
 clean:
 	rm -rf $(BUILD)
 
@@ -84,10 +91,11 @@ help:
 		analyze "clang-tidy and cppcheck" \
 		tidy "clang-format in place" \
 		install "into DESTDIR and PREFIX=$(PREFIX)" \
+		install-agent "the guest's agent, into a guest's DESTDIR" \
 		deps-list "the Debian packages and what each is for" \
 		clean "remove $(BUILD)/" \
 		"" "V=1 shows commands, WERROR= lets warnings pass"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all install clean help
+.PHONY: all install install-agent clean help

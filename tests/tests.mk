@@ -107,7 +107,7 @@ fuzz:
 # what it says of leaks and uninitialised variables is left to clang's analyzer and ASan.
 CPPCHECK_BLIND := --suppress=memleak --suppress=resourceLeak --suppress=uninitvar \
 	--suppress=unknownEvaluationOrder --include=tests/analyze/cppcheck.h
-analyze_src := $(wildcard protocol/*.c cli/*.c vmm/*.c vmm/*/*.c)
+analyze_src := $(wildcard guest-agent/*.c protocol/*.c cli/*.c vmm/*.c vmm/*/*.c)
 analyze:
 	$(Q)tests/install-deps build analyze
 	$(AGAIN) analyze-tidy analyze-cppcheck
@@ -123,7 +123,7 @@ analyze-cppcheck:
 		--suppress=missingIncludeSystem $(CPPCHECK_BLIND) -I. -D_GNU_SOURCE -DVMPOKE_FAULT_POINTS $(analyze_src)
 tidy:
 	$(Q)tests/install-deps analyze
-	clang-format -i $(analyze_src) $(wildcard protocol/*.h cli/*.h vmm/*.h vmm/*/*.h tests/*/*.c tests/*/*.h)
+	clang-format -i $(analyze_src) $(wildcard guest-agent/*.h protocol/*.h cli/*.h vmm/*.h vmm/*/*.h tests/*/*.c tests/*/*.h)
 deps-list:
 	@cat tests/packages
 
