@@ -61,14 +61,13 @@ static int load_key(const char *path, uint8_t key[AGENT_KEY_LEN])
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) || read(fd, text, sizeof(text) - 1) < 0)
 		r = -errno;
 	else if (st.st_mode & 077)
 		r = -EPERM;
-	else if (read(fd, text, sizeof(text) - 1) < 0)
-		r = -errno;
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return r ? r : parse_key(text, key);
 }
 
