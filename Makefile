@@ -10,7 +10,12 @@ BUILD := build
 PKGS_PROTOCOL := jansson yaml-0.1
 PKGS_VM := libbpf
 PKGS_DAEMON := libsystemd
+PKGS_XDP := libxdp
 VERSION := 0.1.0
+
+# The link over AF_XDP needs a compiler for BPF and bpftool, which is not in everybody's PATH.
+BPFTOOL ?= $(firstword $(shell command -v bpftool) $(wildcard /usr/sbin/bpftool /sbin/bpftool))
+HAVE_XDP := $(and $(shell command -v $(firstword $(CLANG))),$(BPFTOOL),$(shell pkg-config --exists $(PKGS_XDP) && echo yes))
 
 include protocol/sources.mk vmm/sources.mk cli/sources.mk
 
@@ -19,9 +24,9 @@ CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-unknown-warning-option -Wno-format-truncation $(WERROR)
 BASE_CFLAGS := -std=gnu17 $(WARN) -I. -D_GNU_SOURCE -DVMPOKE_VERSION='"$(VERSION)"' \
 	-DVMPOKE_LIBEXECDIR='"$(PREFIX)/lib/vmpoke"' \
-	$(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)
+	$(if $(HAVE_XDP),-isystem $(BUILD)/bpf) $(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)
 LIBS_PROTOCOL := $(shell pkg-config --libs $(PKGS_PROTOCOL) 2>/dev/null)
-LIBS_VM := -lZydis $(shell pkg-config --libs $(PKGS_VM) 2>/dev/null)
+LIBS_VM := -lZydis $(shell pkg-config --libs $(if $(HAVE_XDP),$(PKGS_XDP)) $(PKGS_VM) 2>/dev/null)
 LIBS_DAEMON := $(shell pkg-config --libs $(PKGS_DAEMON) 2>/dev/null)
 
 Q := $(if $(filter 1,$(V)),,@)
@@ -60,6 +65,20 @@ $(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS))
 $(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN)))
 
 include guest-agent/sources.mk
+
+# A program for the kernel and the C that embeds it. -g: libbpf wants its types (BTF).
+$(BUILD)/bpf/%.bpf.o: vmm/link/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) -target bpf -O2 -g -Wall -Wextra $(WERROR) \
+		$(addprefix -idirafter /usr/include/,$(shell $(CC) -print-multiarch 2>/dev/null)) -MMD -MP -c -o $@ $<
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@.tmp && mv $@.tmp $@
+# Before the first compilation, when there are no dependency files yet.
+$(foreach dir,obj test/obj san/obj fuzz/obj,$(BUILD)/$(dir)/vmm/link/xdp_tap.o) analyze-tidy-vmm/link/xdp_tap.c: \
+	$(if $(HAVE_XDP),$(BUILD)/bpf/xdp.skel.h)
+
 include tests/tests.mk
 
 install: all

@@ -107,7 +107,8 @@ fuzz:
 # what it says of leaks and uninitialised variables is left to clang's analyzer and ASan.
 CPPCHECK_BLIND := --suppress=memleak --suppress=resourceLeak --suppress=uninitvar \
 	--suppress=unknownEvaluationOrder --include=tests/analyze/cppcheck.h
-analyze_src := $(wildcard guest-agent/*.c protocol/*.c cli/*.c vmm/*.c vmm/*/*.c)
+analyze_src := $(filter-out %.bpf.c $(if $(HAVE_XDP),,vmm/link/xdp_tap.c), \
+	$(wildcard guest-agent/*.c protocol/*.c cli/*.c vmm/*.c vmm/*/*.c))
 analyze:
 	$(Q)tests/install-deps build analyze
 	$(AGAIN) analyze-tidy analyze-cppcheck

@@ -1,6 +1,8 @@
 # The worker: backends, guest knowledge, poke engine.
 vm_src := vmm/fault.c vmm/worker.c \
-	$(wildcard vmm/arch/*.c vmm/poke/*.c vmm/kind/*.c vmm/guest/*.c vmm/backend/*.c vmm/kvm/*.c vmm/link/*.c vmm/worker/*.c)
+	$(wildcard vmm/arch/*.c vmm/poke/*.c vmm/kind/*.c vmm/guest/*.c vmm/backend/*.c vmm/kvm/*.c vmm/worker/*.c) \
+	$(filter-out vmm/link/xdp%,$(wildcard vmm/link/*.c)) \
+	$(if $(HAVE_XDP),$(filter-out %_none.c %.bpf.c,$(wildcard vmm/link/xdp*.c)),vmm/link/xdp_none.c)
 
 # The daemon: sockets, registry, jobs. Links no parser of guest memory.
 daemon_src := vmm/vmpoked.c vmm/fault.c $(wildcard vmm/control/*.c)
