@@ -17,6 +17,10 @@
 
 #include "vmm/link/xdp_tap.h"
 
+/* The kernel lets go of a dead process's sockets some milliseconds after it: a worker that follows one must wait. */
+#define BUSY_TRIES   50
+#define BUSY_WAIT_US 20000
+
 int xdp_tap_check(char *why, size_t cap)
 {
 	_cleanup_close_ int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -55,8 +59,10 @@ static int add_queue(struct xdp_tap *tap, const char *ifname)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 	_cleanup_(xdp_socket_free) struct xdp_socket *s = NULL;
-	int r = xdp_socket_new(ifname, tap->n_queues, &s);
+	int r, tries = 0;
 
+	while ((r = xdp_socket_new(ifname, tap->n_queues, &s)) == -EBUSY && tries++ < BUSY_TRIES)
+		usleep(BUSY_WAIT_US);
 	if (!r)
 		r = xsk_socket__update_xskmap(s->xsk, bpf_map__fd(tap->skel->maps.sockets));
 	if (r)
