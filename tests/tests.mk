@@ -133,3 +133,4 @@ deps-list:
 .SECONDARY:
 
 include tests/stress.mk
+include tests/link.mk

@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The links to a real guest: a stock Debian kernel in QEMU, its virtio network card
+# on a tap, its virtio-serial port on a unix socket, link-echo in it. The tap has
+# no address on the host, and the card none in the guest, until others' traffic is
+# looked at. Judged by what comes back and by what the guest's console says.
+# shellcheck source=tests/lib.sh
+. "$(dirname "$(readlink -f "$0")")/../lib.sh"
+if [ "$(id -u)" != 0 ]; then
+	skip xdp-guest "needs root: network namespaces, BPF"
+	exit 0
+fi
+[ "${VMPOKE_OWN_NET-}" ] || exec unshare -n env VMPOKE_OWN_NET=1 bash "$0"
+. "$root/tests/link/lib.sh"
+
+# Folder of the guest's kernel and the modules it needs, packed behind its initramfs.
+guest_files() {
+	local dir module path order="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover
+		net_failover virtio_net virtio_console"
+	dir=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || return 1
+	kernel=$(ls "$dir"/boot/vmlinuz-*)
+	mkdir -p "$work/extra/mod"
+	for module in $order; do
+		path=$(find "$dir/lib" -name "$module.ko" | head -n 1)
+		[ -n "$path" ] && cp "$path" "$work/extra/mod/" || return 1
+		echo "$module" >>"$work/extra/mod/order"
+	done
+	(cd "$work/extra" && find mod | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$work/extra.gz"
+	cat "$tools/initramfs.gz" "$work/extra.gz" >"$work/initrd"
+}
+
+mac=52:54:00:77:00:02
+guest_start() { # CMDLINE
+	local qemu
+	qemu=$(qemu_command 10) || qemu=$(qemu_command 7) || return
+	mkdir -p "$work/g"
+	rm -f "$work/g/console"
+	# shellcheck disable=SC2046,SC2086
+	setpriv --pdeathsig KILL $qemu $(accel_args "$(grep -q qemu-10 <<<"$qemu" && echo 10 || echo 7)") -smp 2 -m 256 \
+		-nodefaults -display none -vga none -monitor none -serial "file:$work/g/console" -no-reboot \
+		-netdev tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off \
+		-device virtio-net-pci,netdev=n0,mac=$mac,romfile= -device virtio-serial-pci \
+		-chardev "socket,id=c0,path=$work/port,server=on,wait=off" -device virtserialport,chardev=c0,name=bare \
+		-kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 $1" \
+		>"$work/g/qemu.log" 2>&1 </dev/null &
+	vm_pid[g]=$!
+	until_ok 120 vm_seen g '^UP' && vm_wait g 60 '^packet: ready' || why "the guest did not come up: $(tail -qn 1 "$work/g/qemu.log" "$work/g/console")"
+}
+
+case_up() {
+	ip tuntap add tap0 mode tap && ip link set tap0 up && guest_start "$1"
+}
+
+case_session() {
+	ping_link xdp --tap tap0 --mac $mac --count 500 --bulk 2000000 || return
+	echo "# $(grep ^rtt <<<"$OUT"); mode $(stat_of mode), $(stat_of retransmits) sent again"
+	expect_eq "bytes read" "$(stat_of rx_bytes)" 2032000 && expect_eq "mode" "$(stat_of mode)" native
+}
+
+# Neither end has an address, so nothing but our frames can have come through.
+case_no_address() {
+	[ -z "$(ip -4 addr show tap0 | grep inet)" ] || why "tap0 has an address" || return
+	! vm_seen g '^SUM' || why "the guest has an address"
+}
+
+case_sigkill() {
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
+	until_ok 30 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
+	xdp_shown tap0 || why "no program on tap0" || return
+	end_quietly "$started" KILL
+	until_ok 5 not xdp_shown tap0 || why "the program is still there" || return
+	ping_link xdp --tap tap0 --mac $mac --count 20 || return
+	vm_wait g 20 '^packet: another host'
+}
+not() { ! "$@"; }
+
+# Nobody calls: not one frame from the guest, not one context switch of link-echo in it.
+case_rest() {
+	local before after rx_before rx_after
+	sleep 1
+	rx_before=$(ip -s -j link show tap0 | jq '.[0].stats64.rx.packets')
+	before=$(last_time)
+	[ -n "$before" ] || why "the guest's console tells no times" || return
+	vm_wait g 30 '^TIME' "$(vm_mark g)" && sleep 4
+	after=$(last_time)
+	rx_after=$(ip -s -j link show tap0 | jq '.[0].stats64.rx.packets')
+	expect_eq "frames from the guest" "$rx_after" "$rx_before" &&
+		expect_eq "ticks and context switches of link-echo" "$after" "$before"
+}
+last_time() { tr -d '\r' <"$work/g/console" | grep '^TIME' | tail -n 1; }
+
+case_virtio_serial() {
+	ping_link virtio-serial --socket "$work/port" --count 300 --bulk 500000 || return
+	echo "# $(grep ^rtt <<<"$OUT")"
+	expect_eq "bytes read" "$(stat_of rx_bytes)" 519200
+}
+
+case_guest_gone() {
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
+	until_ok 30 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
+	vm_kill g
+	until_ok 40 not kill -0 "$started" 2>/dev/null || why "the link did not notice" || return
+	said held "no agent answers\|gone or down" || why "it said: $(tail -n 1 "$work/held")"
+}
+
+fetch_file() {
+	"$python" - <<-'PY' | md5sum | cut -c1-32
+		import sys, urllib.request
+		sys.stdout.buffer.write(urllib.request.urlopen("http://10.77.0.2/file", timeout=60).read())
+	PY
+}
+case_others() {
+	local sum
+	sum=$(tr -d '\r' <"$work/g/console" | sed -n 's/^SUM //p')
+	ip addr add 10.77.0.1/24 dev tap0
+	expect_eq "the guest's file, before" "$(fetch_file)" "$sum" || return
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
+	until_ok 30 said held '^rtt' && xdp_shown tap0 || why "no session: $(tail -n 1 "$work/held")" || return
+	expect_eq "the guest's file, link open" "$(fetch_file)" "$sum" || return
+	end_quietly "$started" TERM
+	expect_eq "the guest's file, link closed" "$(fetch_file)" "$sum"
+}
+
+if "$tools/link-ping" xdp --probe 2>&1 | grep -q "built without XDP"; then
+	skip xdp-guest "this build has no XDP (clang, bpftool or libxdp-dev is missing)"
+	exit 0
+fi
+[ -c /dev/net/tun ] || { skip xdp-guest "no /dev/net/tun"; exit 0; }
+guest_files || { skip xdp-guest "no kernel or module for the guest: $(tail -n 1 "$work/fetch.log")"; exit 0; }
+ip link set lo up
+if ! case_up ""; then
+	not_ok "the guest is up, without an address" "$WHY"
+	finish
+fi
+ok "the guest is up, without an address"
+OUT=$("$tools/link-ping" xdp --tap tap0 --mac $mac --probe)
+if ! grep -q usable=1 <<<"$OUT"; then
+	skip xdp-guest "$OUT"
+	exit 0
+fi
+run_case "a session over the tap, every byte comes back" case_session
+run_case "no address on either end" case_no_address
+run_case "nothing is left after SIGKILL, the next one begins anew" case_sigkill
+run_case "at rest nothing happens" case_rest
+run_case "a session over virtio-serial" case_virtio_serial
+run_case "a guest that ends is noticed" case_guest_gone
+ip link del tap0
+run_case "the guest is up, with an address" case_up linktest=ip
+run_case "what others fetch from it is the same with the link open" case_others
+finish
