@@ -109,13 +109,18 @@ static size_t send_segment(struct dgram *d, uint32_t seq, uint8_t *frame, uint64
 	return send_to(d, &d->session, &h, frame);
 }
 
-/* When segment seq is due: one that never went out waits for room, not for time. */
+/*
+ * When segment seq is due: one that never went out waits for room, not for time.
+ * Of those under way only the oldest is sent again when its time is over: if the
+ * far end was just slow, one is enough to hear so, and if more are lost its
+ * acknowledgement tells which. Each in turn becomes the oldest.
+ */
 static uint64_t segment_due(const struct dgram *d, uint32_t seq)
 {
 	const struct dgram_segment *s = &d->segments[seq % DGRAM_WINDOW];
 
 	if (s->tries)
-		return s->sacked ? NEVER : s->due_us;
+		return !s->sacked && (seq == d->una || s->hurried) ? s->due_us : NEVER;
 	return dgram_diff(seq, d->edge) < 0 ? 0 : NEVER;
 }
 
