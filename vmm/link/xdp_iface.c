@@ -15,13 +15,14 @@ static int ask(int fd, unsigned long request, struct ifreq *req)
 	return ioctl(fd, request, req) ? -errno : 0;
 }
 
-static int read_driver(int fd, struct ifreq *req, struct xdp_iface *iface)
+static int read_driver(int fd, const char *name, struct xdp_iface *iface)
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq req = { .ifr_data = (char *)&info };
 	int r;
 
-	req->ifr_data = (char *)&info;
-	r = ask(fd, SIOCETHTOOL, req);
+	strcpy(req.ifr_name, name);
+	r = ask(fd, SIOCETHTOOL, &req);
 	if (r == -EOPNOTSUPP) /* no driver with a name: bridges have one, but not all do */
 		return 0;
 	snprintf(iface->driver, sizeof(iface->driver), "%.*s", (int)sizeof(info.driver), info.driver);
@@ -53,7 +54,7 @@ int xdp_iface_read(const char *name, struct xdp_iface *ret)
 		r = ask(fd, SIOCGIFFLAGS, &req);
 	iface.up = req.ifr_flags & IFF_UP;
 	if (!r)
-		r = read_driver(fd, &req, &iface);
+		r = read_driver(fd, name, &iface);
 	if (r)
 		return r;
 	*ret = iface;

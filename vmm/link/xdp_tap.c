@@ -104,7 +104,7 @@ static int attach(struct xdp_tap *tap, const struct xdp_iface *iface, const char
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes) && r != -EBUSY && r != -EEXIST; i++) {
-		LIBBPF_OPTS(bpf_link_create_opts, options, .flags = modes[i]);
+		const struct bpf_link_create_opts options = { .sz = sizeof(options), .flags = modes[i] };
 		r = bpf_link_create(bpf_program__fd(tap->skel->progs.agent_frames), iface->index, BPF_XDP, &options);
 		if (r >= 0) {
 			tap->bpf_link_fd = r;
