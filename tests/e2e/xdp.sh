@@ -57,6 +57,18 @@ case_session() {
 	expect_eq "mode" "$(stat_of mode)" native
 }
 
+# What docs/links.md says is needed is enough.
+case_three_capabilities() {
+	local caps=+net_admin,+net_raw,+bpf
+	# A copy that everybody may run, wherever the source tree is.
+	install -m 755 "$tools/link-ping" /tmp/link-ping.$$ || return
+	OUT=$(setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all,$caps --inh-caps=-all,$caps \
+		--ambient-caps=-all,$caps /tmp/link-ping.$$ xdp --tap v0 --mac "$mac" --count 10 2>&1)
+	local r=$?
+	rm -f /tmp/link-ping.$$
+	[ $r = 0 ] || why "$OUT"
+}
+
 # A frame longer than veth's native mode takes: the kernel refuses that, the other mode works.
 case_fallback() {
 	drop_wire
@@ -199,6 +211,7 @@ if ! grep -q usable=1 <<<"$OUT"; then
 fi
 run_case "a reason for each refusal of the probe" case_probe_reasons
 run_case "a session, every byte comes back" case_session
+run_case "three capabilities are enough" case_three_capabilities
 run_case "where the driver has no XDP, behind it" case_fallback
 run_case "other traffic is what it was, before, during, after" case_others_unharmed
 run_case "takes the agent's frames and no other" case_takes_only_its_own
