@@ -44,7 +44,8 @@ not() { ! "$@"; }
 # Nobody calls: not one frame from the guest, not one context switch of link-echo in it.
 case_rest() {
 	local before after rx_before rx_after
-	sleep 1
+	# The console is behind what happens, more so on a busy machine: until it shows rest.
+	until_ok 60 time_stands || why "link-echo does not come to rest" || return
 	rx_before=$(ip -s -j link show tap0 | jq '.[0].stats64.rx.packets')
 	before=$(last_time)
 	[ -n "$before" ] || why "the guest's console tells no times" || return
@@ -54,6 +55,12 @@ case_rest() {
 	expect_eq "frames from the guest" "$rx_after" "$rx_before" &&
 		expect_eq "ticks and context switches of link-echo" "$after" "$before"
 }
+time_stands() {
+	local mark
+	mark=$(vm_mark g)
+	until_ok 30 vm_lines_after $((mark + 2)) && [ "$(tail -n 2 "$work/g/console" | tr -d '\r' | grep ^TIME | sort -u | wc -l)" = 1 ]
+}
+vm_lines_after() { [ "$(vm_mark g)" -ge "$1" ]; }
 last_time() { tr -d '\r' <"$work/g/console" | grep '^TIME' | tail -n 1; }
 
 case_virtio_serial() {
