@@ -15,7 +15,7 @@
 struct sym {
 	uint64_t addr;
 	char type;
-	char name[32];
+	char name[48];
 };
 
 struct builder {
@@ -128,8 +128,8 @@ static void names_put(struct builder *b)
 	align(b, 8);
 	b->g->names = b->at;
 	for (size_t i = 0; i < b->n; i++) {
-		char text[40];
-		uint8_t out[40];
+		char text[64];
+		uint8_t out[64];
 		if (i % 256 == 0)
 			markers[i / 256] = (uint32_t)(b->at - b->g->names);
 		snprintf(text, sizeof(text), "%c%s", b->sym[i].type, b->sym[i].name);
@@ -484,6 +484,8 @@ void guest_image_build(struct guest_image *g, const struct guest_image_options *
 		snprintf(name, sizeof(name), "filler_%zu", i);
 		sym(&b, IMAGE_BASE + 0xa00 + i % 0x500, 't', name);
 	}
+	for (size_t i = 0; i < o->n_extra; i++)
+		sym(&b, o->extra[i].addr, 'T', o->extra[i].name);
 	kallsyms_put(&b, o);
 	if (b.at > rodata_end || b.n > SYMS_MAX || IMAGE_PA + g->end - IMAGE_BASE > IMAGE_RAM)
 		abort(); /* the image outgrew its plan */

@@ -22,11 +22,18 @@
 
 enum image_layout { IMAGE_61, IMAGE_61_NO_SEQS, IMAGE_64 };
 
+struct guest_image_symbol {
+	uint64_t addr;
+	const char *name;
+};
+
 struct guest_image_options {
 	enum image_layout layout;
 	bool five_levels, kpti;
 	bool hot;	/* current_task in pcpu_hot, as 6.2 to 6.14 have it */
 	size_t fillers; /* further symbols, "filler_N" */
+	const struct guest_image_symbol *extra; /* functions, in the image's text or elsewhere */
+	size_t n_extra;
 };
 
 /* Tasks of the image: init_task; 1 with a thread 3; 2, which runs on CPU 0; the idle task of CPU 1. */
