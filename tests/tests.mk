@@ -134,3 +134,4 @@ deps-list:
 
 include tests/stress.mk
 include tests/link.mk
+include tests/borrow.mk
