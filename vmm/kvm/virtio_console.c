@@ -222,8 +222,10 @@ static bool host_is_gone(const struct virtio_console *c)
 static void console_work(struct virtio_device *d)
 {
 	struct virtio_console *c = console_of(d);
-	bool more = take_control(c) | guest_to_host(c) | host_to_guest(c);
+	bool more = take_control(c);
 
+	more = guest_to_host(c) || more;
+	more = host_to_guest(c) || more;
 	/* What the guest could take of the rest it has. A descriptor in this state would wake us for ever. */
 	if (!more && host_is_gone(c))
 		disconnect(c);
