@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/kvm/acpi_dsdt.h"
 #include "vmm/kvm/boot.h"
 #include "vmm/kvm/layout.h"
 #include "vmm/kvm/memory.h"
@@ -105,10 +106,6 @@ struct madt_override {
 	uint16_t flags;
 } __attribute__((packed));
 
-/* Name (_S5, Package () { 5, 5, 0, 0 }): the sleep type that power_port() takes as "off". */
-static const uint8_t aml[] = { 0x08, '_',  'S', '5',  '_',	     0x12, 0x08, 0x04,
-			       0x0a, PM1_S5_TYPE, 0x0a, PM1_S5_TYPE, 0x00, 0x00 };
-
 struct builder {
 	uint8_t bytes[TABLES_MAX];
 	size_t used;
@@ -154,20 +151,28 @@ static struct acpi_address port(uint16_t number, uint8_t bits)
 	return (struct acpi_address){ .space = IO_SPACE, .bits = bits, .access = bits == 8 ? 1 : 2, .address = number };
 }
 
-static uint64_t build_fadt(struct builder *b)
+static uint64_t build_dsdt(struct builder *b, unsigned devices)
+{
+	uint8_t body[ACPI_DSDT_MAX];
+	size_t len = acpi_dsdt_body(body, devices);
+	struct acpi_head *dsdt = reserve(b, sizeof(*dsdt) + len);
+
+	memcpy(dsdt + 1, body, len);
+	head(dsdt, "DSDT", 2, sizeof(*dsdt) + len);
+	return address(b, dsdt);
+}
+
+static uint64_t build_fadt(struct builder *b, unsigned devices)
 {
 	struct acpi_fadt *f = reserve(b, sizeof(*f));
 	struct acpi_facs *facs;
-	struct acpi_head *dsdt = reserve(b, sizeof(*dsdt) + sizeof(aml));
 
-	memcpy(dsdt + 1, aml, sizeof(aml));
-	head(dsdt, "DSDT", 2, sizeof(*dsdt) + sizeof(aml));
+	f->x_dsdt = f->dsdt = (uint32_t)build_dsdt(b, devices);
 	b->used = (b->used + 63) & ~(size_t)63;
 	facs = reserve(b, sizeof(*facs));
 	memcpy(facs->signature, "FACS", 4);
 	facs->length = sizeof(*facs);
 	f->facs = (uint32_t)address(b, facs);
-	f->x_dsdt = f->dsdt = (uint32_t)address(b, dsdt);
 	f->sci_irq = PM1_SCI_IRQ;
 	f->pm1a_event = PORT_PM1_STATUS;
 	f->pm1a_control = PORT_PM1_CONTROL;
@@ -204,7 +209,7 @@ static uint64_t build_madt(struct builder *b, unsigned vcpus)
 	return address(b, m);
 }
 
-int acpi_write(struct memory *mem, unsigned vcpus, struct err *e)
+int acpi_write(struct memory *mem, unsigned vcpus, unsigned devices, struct err *e)
 {
 	_cleanup_free_ struct builder *b = calloc(1, sizeof(*b));
 
@@ -212,7 +217,7 @@ int acpi_write(struct memory *mem, unsigned vcpus, struct err *e)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	struct acpi_rsdp *rsdp = reserve(b, sizeof(*rsdp));
 	struct acpi_xsdt *xsdt = reserve(b, sizeof(*xsdt));
-	xsdt->table[0] = build_fadt(b);
+	xsdt->table[0] = build_fadt(b, devices);
 	xsdt->table[1] = build_madt(b, vcpus);
 	head(&xsdt->head, "XSDT", 1, sizeof(*xsdt));
 	memcpy(rsdp->signature, "RSD PTR ", 8);

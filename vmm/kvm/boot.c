@@ -46,7 +46,7 @@ static int load_linux(struct machine *m, const struct machine_config *config, co
 	if (!m->irqchip)
 		return err_set(e, ERR_USAGE, ENOTSUP, "no-irqchip", "Linux needs an in-kernel irqchip");
 	r = boot_linux_params(&m->memory, config, header, e);
-	return r < 0 ? r : acpi_write(&m->memory, config->vcpus, e);
+	return r < 0 ? r : acpi_write(&m->memory, config->vcpus, (unsigned)m->devices.n, e);
 }
 
 static int load(struct machine *m, const struct machine_config *config, const struct boot_image *image,

@@ -33,7 +33,7 @@ int boot_bzimage_load(struct memory *mem, const struct boot_image *image, uint64
 int boot_linux_params(struct memory *mem, const struct machine_config *config, const struct boot_image *header,
 		      struct err *e);
 
-/* acpi.c */
-int acpi_write(struct memory *mem, unsigned vcpus, struct err *e);
+/* acpi.c: tables for so many vCPUs and virtio devices (vmm/kvm/devices.h). */
+int acpi_write(struct memory *mem, unsigned vcpus, unsigned devices, struct err *e);
 
 #endif

@@ -38,8 +38,8 @@ static void exit_io(struct cpu *c)
 }
 
 /*
- * Nothing is there but RAM: a guest write to a page frozen by a flip comes this way
- * when KVM's emulator made it. memory_*() waits for the flip.
+ * Devices; else it can only be RAM: a guest write to a page frozen by a flip comes this
+ * way when KVM's emulator made it. memory_*() waits for the flip.
  */
 static void exit_mmio(struct cpu *c)
 {
@@ -49,11 +49,13 @@ static void exit_mmio(struct cpu *c)
 		broken(c, "MMIO of impossible length");
 		return;
 	}
+	c->io_pending = true;
+	if (devices_access(&c->m->devices, run->mmio.phys_addr, run->mmio.is_write, run->mmio.data, run->mmio.len))
+		return;
 	if (run->mmio.is_write)
 		memory_write(&c->m->memory, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	else if (memory_read(&c->m->memory, run->mmio.phys_addr, run->mmio.data, run->mmio.len) < 0)
 		memset(run->mmio.data, 0xff, run->mmio.len);
-	c->io_pending = true;
 }
 
 /* Only without an in-kernel irqchip. Nothing but an NMI wakes it. */

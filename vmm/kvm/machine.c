@@ -18,6 +18,7 @@
 #include "vmm/kvm/kick.h"
 #include "vmm/kvm/machine_private.h"
 #include "vmm/kvm/probe.h"
+#include "vmm/kvm/virtio_console.h"
 #include "vmm/kvm/wait.h"
 
 #define MEMORY_MIN (16ull << 20)
@@ -119,6 +120,8 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 		r = vm_create(m, config, e);
 	if (r >= 0)
 		r = make_cpus(m, config->vcpus, e);
+	if (r >= 0)
+		r = devices_create(&m->devices, config, &m->memory, m->vm_fd, m->irqchip, e);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(m);
@@ -153,6 +156,7 @@ void machine_destroy(struct machine *m)
 		cpu_destroy(&m->cpus[i]);
 	}
 	free(m->cpus);
+	devices_destroy(&m->devices);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
 	if (m->kvm_fd >= 0)
@@ -203,6 +207,22 @@ int machine_wait(struct machine *m, uint64_t timeout_us, char *ret_reason, size_
 struct backend *machine_backend(struct machine *m)
 {
 	return &m->base;
+}
+
+int machine_agent_connect(struct machine *m, struct err *e)
+{
+	if (!m->devices.console)
+		return err_set(e, ERR_REFUSED, ENODEV, "no-agent-port", "the VM was started without the agent's port");
+	return virtio_console_connect(m->devices.console, e);
+}
+
+bool machine_agent_is_open(struct machine *m, uint64_t *ret_opens)
+{
+	if (m->devices.console)
+		return virtio_console_is_open(m->devices.console, ret_opens);
+	if (ret_opens)
+		*ret_opens = 0;
+	return false;
 }
 
 uint8_t *machine_ram(struct machine *m, uint64_t gpa, size_t len)

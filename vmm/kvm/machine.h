@@ -16,6 +16,7 @@
 #include "vmm/backend.h"
 
 #define MACHINE_VCPUS_MAX 64
+#define MACHINE_DISKS_MAX 4
 
 /* I/O port for test guests: a write of 1, 2 or 4 bytes ends the machine with reason "exit N". */
 #define MACHINE_PORT_EXIT 0xf4
@@ -23,6 +24,12 @@
 /* Files somebody else opened, with rights of his own. Borrowed; -1: none. */
 struct machine_files {
 	int kernel, initrd, console;
+};
+
+/* A raw image or block device. fd stays the caller's and need not live longer than machine_create(). */
+struct machine_disk {
+	int fd; /* open for reading, and for writing unless read_only */
+	bool read_only;
 };
 
 struct machine_config {
@@ -37,6 +44,9 @@ struct machine_config {
 	bool start_all;	     /* bare ELF: every vCPU starts at the entry, RDI = its index */
 	/* NULL: the paths above are opened. Else these are used, and the paths are names for sentences. */
 	const struct machine_files *files;
+	bool agent;	     /* a virtio console with the agent's port */
+	struct machine_disk disks[MACHINE_DISKS_MAX]; /* /dev/vda and so on */
+	size_t n_disks;
 };
 
 struct machine;
@@ -53,6 +63,15 @@ int machine_wait(struct machine *m, uint64_t timeout_us, char *ret_reason, size_
 
 /* The backend of a machine; lives as long as the machine, close() on it does nothing to the machine. */
 struct backend *machine_backend(struct machine *m);
+
+/*
+ * A new host end of the agent's port: a connected, non-blocking stream socket owned by
+ * the caller; the guest is told that the host opened it, and when the caller closes it
+ * that it is closed. The previous one sees its end. -ENODEV without config.agent.
+ */
+int machine_agent_connect(struct machine *m, struct err *e);
+/* Does a program of the guest have the port open? *ret_opens (NULL allowed): how often one opened it. */
+bool machine_agent_is_open(struct machine *m, uint64_t *ret_opens);
 
 int machine_inject_nmi(struct machine *m, size_t vcpu, struct err *e);
 /* bank 1, uncorrected, in the address given. */

@@ -12,6 +12,7 @@
  * - To get a vCPU out of guest mode: set `attention`, then send SIGNAL_KICK if it is
  *   in KVM_RUN. The handler sets immediate_exit, the thread clears it before it
  *   looks at `attention`: whichever order they run in, KVM_RUN is left or not entered.
+ * - Devices have locks and threads of their own, see vmm/kvm/virtio.h.
  * - Order: machine.lock is never held while memory.lock is taken, nor over an ioctl
  *   that can sleep in the guest.
  */
@@ -27,6 +28,7 @@
 
 #include "vmm/guest/guest.h"
 #include "vmm/guest/walk.h"
+#include "vmm/kvm/devices.h"
 #include "vmm/kvm/machine.h"
 #include "vmm/kvm/memory.h"
 #include "vmm/kvm/serial.h"
@@ -86,6 +88,7 @@ struct machine {
 	struct machine_abilities abilities;
 	struct memory memory;
 	struct serial serial;
+	struct devices devices;
 	struct cpu *cpus;
 	size_t n_cpus;
 	pthread_mutex_t lock;
