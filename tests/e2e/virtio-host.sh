@@ -27,6 +27,7 @@ is sizes "8192 777" "disks have their size"
 is ro "0 1" "the read-only disk says so"
 is md5 "$md5" "a disk reads as it is"
 is wrote "" "a read-only disk is not written"
+is "until closed" 0 "the guest sees the host close"
 is copied 0 "writes and a flush succeed"
 dd if="$dir/disk" of="$dir/a" bs=1M count=2 2>/dev/null
 dd if="$dir/disk" of="$dir/b" bs=1M skip=2 2>/dev/null
@@ -34,5 +35,13 @@ cmp "$dir/a" "$dir/b" >/dev/null
 result $? "what the guest wrote is on the disk" "the halves differ"
 [ "$md5" = "$(md5sum <"$dir/read-only")" ]
 result $? "the read-only image is as it was" "it changed"
+
+# 128 pages of 2 MiB for the guest; they are the kernel's to give or not.
+echo 128 >/proc/sys/vm/nr_hugepages
+if [ "$(cat /proc/sys/vm/nr_hugepages)" = 128 ]; then
+	timeout 70 kvm-virtio "$RIG_FILES/guest-kernel" "$RIG_FILES/virtio-initramfs" 60 "$dir/console" || failed=1
+else
+	echo "skip a stock kernel runs in huge pages: this host has no 128 of them"
+fi
 [ $failed = 0 ] || sed 's/^/# /' "$dir/console"
 exit $failed

@@ -22,7 +22,7 @@ lane=n
 kernel=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip "virtio" "the kernel cannot be had"; finish; }
 cp "$kernel"/boot/vmlinuz-* "$work/guest-kernel"
 pack_guest "$kernel" || { not_ok "virtio" "the guest cannot be packed"; finish; }
-"$root/tests/rig/run" $lane --memory 1280 --timeout 200 "$root/tests/e2e/virtio-host.sh" \
+"$root/tests/rig/run" $lane --memory 1536 --timeout 300 "$root/tests/e2e/virtio-host.sh" \
 	"$root/build/tests/kvm-virtio" "$work/guest-kernel" "$work/virtio-initramfs" >"$work/out" 2>"$work/rig.log"
 status=$?
 cat "$work/out" "$work/rig.log"

@@ -3,6 +3,7 @@
  * The host's side of tests/e2e/virtio-guest.sh: runs a machine of our own with a disk,
  * a read-only disk and the agent's port, and checks the port from outside:
  *   kvm-virtio KERNEL INITRD SECONDS DISK READ-ONLY-DISK CONSOLE
+ *   kvm-virtio KERNEL INITRD SECONDS CONSOLE     boots in huge pages and no more
  * Result lines as all tests have them; exit status 0 when all are ok.
  */
 #include <errno.h>
@@ -16,7 +17,7 @@
 #define ECHO_BYTES  (512u << 10)
 #define FLOOD_MAX   (2u << 20)
 #define ECHO_US	    60000000u
-#define OPEN_US	    40000000u
+#define OPEN_US	    90000000u
 
 static int failed;
 
@@ -83,39 +84,37 @@ static bool echo(int fd)
 	return got == ECHO_BYTES;
 }
 
-/* The new end comes before the old one, *host, goes: the guest sees a close and an open. */
-static int plug(struct machine *m, int *host, struct err *e)
+static void echo_round(struct machine *m, int fd, uint64_t round, const char *name)
 {
-	int fd = machine_agent_connect(m, e);
-
-	if (*host >= 0)
-		close(*host);
-	*host = fd;
-	return fd;
-}
-
-static void echo_round(struct machine *m, int *host, uint64_t round, const char *name)
-{
-	struct err e = { 0 };
-	int fd = plug(m, host, &e);
-
-	if (fd < 0)
-		result(false, name, e.text);
-	else if (!wait_open(m, round))
+	if (!wait_open(m, round))
 		result(false, name, "the guest did not open the port");
 	else
 		result(echo(fd), name, "bytes were lost or changed");
 }
 
+/* Once with the host there before the guest opens, once over the same host end after the guest opened anew. */
+static void echoes(struct machine *m)
+{
+	struct err e = { 0 };
+	_cleanup_close_ int fd = machine_agent_connect(m, &e);
+
+	if (fd < 0) {
+		result(false, "a host end for the agent's port", e.text);
+		return;
+	}
+	echo_round(m, fd, 1, "512 KiB through the agent's port and back");
+	echo_round(m, fd, 2, "and again after the guest opened it anew");
+}
+
 /* Nobody reads there: we must be told "full" after a bounded number of bytes, at once. */
-static void flood(struct machine *m, int *host)
+static void flood(struct machine *m)
 {
 	static const uint8_t zeroes[65536];
 	struct err e = { 0 };
 	size_t sent = 0;
-	int fd = plug(m, host, &e);
+	_cleanup_close_ int fd = wait_open(m, 3) ? machine_agent_connect(m, &e) : -1;
 
-	if (fd < 0 || !wait_open(m, 3)) {
+	if (fd < 0) {
 		result(false, "a guest that does not read", "the guest did not open the port");
 		return;
 	}
@@ -139,7 +138,6 @@ static int run(char **argv)
 		.n_disks = 2,
 	};
 	_cleanup_(machine_destroy) struct machine *m = NULL;
-	_cleanup_close_ int host = -1;
 	char reason[256] = "";
 	struct err e = { 0 };
 
@@ -147,11 +145,33 @@ static int run(char **argv)
 		result(false, "a machine with disks and the agent's port", e.text);
 		return 1;
 	}
-	echo_round(m, &host, 1, "512 KiB through the agent's port and back");
-	echo_round(m, &host, 2, "and again after the host closed and the guest opened it anew");
-	flood(m, &host);
+	echoes(m);
+	flood(m);
 	machine_wait(m, strtoull(argv[2], NULL, 10) * 1000000, reason, sizeof(reason));
 	result(!strcmp(reason, "powered off"), "the guest powers off", reason);
+	return failed;
+}
+
+/* Text there cannot be flipped: the backend must not offer it. */
+static int run_huge(char **argv)
+{
+	struct machine_config config = {
+		.name = "huge", .kernel = argv[0], .initrd = argv[1], .console = argv[3], .hugepages = true,
+		.append = "console=ttyS0 quiet panic=-1 vmpoke.brief", .vcpus = 2, .memory = 256ull << 20,
+	};
+	_cleanup_(machine_destroy) struct machine *m = NULL;
+	struct backend_info info;
+	char reason[256] = "";
+	struct err e = { 0 };
+
+	if (machine_create(&config, &m, &e) < 0 || machine_start(m, &e) < 0) {
+		result(false, "a machine in huge pages", e.text);
+		return 1;
+	}
+	machine_wait(m, strtoull(argv[2], NULL, 10) * 1000000, reason, sizeof(reason));
+	result(!strcmp(reason, "powered off"), "a stock kernel runs in huge pages", reason);
+	machine_backend(m)->ops->info(machine_backend(m), &info, NULL);
+	result(!(info.caps & BACKEND_REMAP) && info.caps & BACKEND_NONSTOP, "huge pages are not remapped", "REMAP is offered");
 	return failed;
 }
 
@@ -159,6 +179,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 7)
 		return run(argv + 1);
-	fprintf(stderr, "usage: kvm-virtio KERNEL INITRD SECONDS DISK READ-ONLY-DISK CONSOLE\n");
+	if (argc == 5)
+		return run_huge(argv + 1);
+	fprintf(stderr, "usage: kvm-virtio KERNEL INITRD SECONDS [DISK READ-ONLY-DISK] CONSOLE\n");
 	return 2;
 }

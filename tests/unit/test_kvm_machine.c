@@ -304,6 +304,10 @@ static void bad_config(void **state)
 	config.vcpus = 1;
 	config.memory = GUEST_MEMORY + 1;
 	assert_int_equal(machine_create(&config, &m, &e), -EINVAL);
+	config.memory = GUEST_MEMORY + 4096;
+	config.hugepages = true;
+	assert_int_equal(machine_create(&config, &m, &e), -EINVAL);
+	config.hugepages = false;
 	config.memory = 4096;
 	assert_int_equal(machine_create(&config, &m, &e), -EINVAL);
 	assert_null(m);

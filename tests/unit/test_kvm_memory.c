@@ -189,11 +189,37 @@ static void same_range(void **state)
 	assert_true(blocks() <= 2 * 8);
 }
 
+static void huge_pages(void **state)
+{
+	const uint8_t b = 1;
+	const struct backend_flip f = { 0x9000, 1, &b };
+	struct memory huge;
+	struct err e = { 0 };
+	uint32_t v = 0x12345678, got = 0;
+	int r = memory_init_huge(&huge, 2 * MEMORY_HUGE_PAGE, &e);
+
+	(void)state;
+	if (r < 0) {
+		assert_int_equal(r, -ENOMEM);
+		memory_done(&huge);
+		print_message("skipped: %s\n", e.text);
+		skip();
+	}
+	assert_int_equal(memory_write(&huge, MEMORY_HUGE_PAGE - 2, &v, 4), 0);
+	assert_int_equal(memory_read(&huge, MEMORY_HUGE_PAGE - 2, &got, 4), 0);
+	assert_int_equal(got, v);
+	assert_int_equal(huge.slots[MEMORY_HUGE_PAGE - 2], 0x78);
+	assert_int_equal(memory_flip(&huge, &f, 1, &e), -ENOSPC);
+	assert_int_equal(huge.slots[0x9000], 0);
+	memory_done(&huge);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(edges, setup, teardown),
 		cmocka_unit_test_setup_teardown(high_part, setup, teardown),
+		cmocka_unit_test(huge_pages),
 		cmocka_unit_test_setup_teardown(flip_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(flip_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(flip_with_a_gap, setup, teardown),

@@ -33,6 +33,9 @@ static int check_config(const struct machine_config *c, struct err *e)
 	if (c->memory < MEMORY_MIN || c->memory % PAGE_SIZE || c->memory > 1ull << 40)
 		return err_set(e, ERR_USAGE, EINVAL, "", "%llu bytes of memory: at least 16 MiB, whole pages",
 			       (unsigned long long)c->memory);
+	if (c->hugepages && c->memory % MEMORY_HUGE_PAGE)
+		return err_set(e, ERR_USAGE, EINVAL, "", "%llu bytes of memory: with huge pages a multiple of 2 MiB",
+			       (unsigned long long)c->memory);
 	return 0;
 }
 
@@ -105,6 +108,9 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 	m->kvm_fd = m->vm_fd = m->memory.fd = -1;
 	m->serial.fd = -1;
 	m->abilities = *abilities;
+	/* Pages of hugetlb cannot be remapped or zapped in part. */
+	if (config->hugepages)
+		m->abilities.remap_seen_at_once = m->abilities.zap_forces_exit = false;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->go, NULL);
 	pthread_cond_init(&m->done, NULL);

@@ -7,28 +7,29 @@
 #include "vmm/kvm/memory.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
-int memory_init(struct memory *mem, uint64_t size, struct err *e)
+static int make(struct memory *mem, uint64_t size, unsigned places, unsigned memfd_flags, int map_flags, struct err *e)
 {
 	*mem = (struct memory){ .fd = -1 };
 	mem->low = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
 	mem->high = size - mem->low;
 	mem->pages = (size_t)(size / PAGE_SIZE);
-	mem->file_pages = 2 * mem->pages; /* each page can be at home or in a shadow; holes cost nothing */
+	mem->file_pages = places * mem->pages;
 	pthread_rwlock_init(&mem->lock, NULL);
 	mem->slots = mem->alias = MAP_FAILED;
 	mem->map = calloc(mem->pages, sizeof(*mem->map));
 	mem->state = calloc(mem->file_pages, 1);
-	mem->fd = memfd_create("vmpoke-guest", MFD_CLOEXEC);
-	if (!mem->map || !mem->state || mem->fd < 0 || ftruncate(mem->fd, (off_t)(2 * size)) < 0)
+	mem->fd = memfd_create("vmpoke-guest", MFD_CLOEXEC | memfd_flags);
+	if (!mem->map || !mem->state || mem->fd < 0 || ftruncate(mem->fd, (off_t)(places * size)) < 0)
 		return err_set(e, ERR_FAILED, errno, "", "guest memory of %llu MiB: %s",
 			       (unsigned long long)(size >> 20), strerror(errno));
-	mem->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
-	mem->alias = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	mem->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | map_flags, mem->fd, 0);
+	mem->alias = mmap(NULL, places * size, PROT_READ | PROT_WRITE, MAP_SHARED | map_flags, mem->fd, 0);
 	if (mem->slots == MAP_FAILED || mem->alias == MAP_FAILED)
 		return err_set(e, ERR_FAILED, errno, "", "cannot map guest memory: %s", strerror(errno));
 	for (size_t i = 0; i < mem->pages; i++) {
@@ -36,6 +37,22 @@ int memory_init(struct memory *mem, uint64_t size, struct err *e)
 		mem->state[i] = PAGE_USED;
 	}
 	return 0;
+}
+
+/* Two places: each page can be at home or in a shadow; holes cost nothing. */
+int memory_init(struct memory *mem, uint64_t size, struct err *e)
+{
+	return make(mem, size, 2, 0, MAP_NORESERVE, e);
+}
+
+/* With a reservation, as a guest that touches a page that is not to be had would kill us with SIGBUS. */
+int memory_init_huge(struct memory *mem, uint64_t size, struct err *e)
+{
+	int r = make(mem, size, 1, MFD_HUGETLB | MFD_HUGE_2MB, 0, e);
+
+	if (r < 0)
+		err_prefix(e, "huge pages");
+	return r;
 }
 
 void memory_done(struct memory *mem)

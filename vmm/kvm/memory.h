@@ -21,6 +21,7 @@
 #include "vmm/backend.h"
 
 #define PAGE_SIZE 4096u
+#define MEMORY_HUGE_PAGE (2ull << 20)
 #define MEMORY_LOW_MAX (3ull << 30)    /* below it RAM, above it devices up to 4 GiB */
 #define MEMORY_HIGH_START (4ull << 30) /* the rest of RAM */
 #define MEMORY_SPAN_MAX (64u << 20)    /* of one flip or one zap: from its first to its last page */
@@ -46,6 +47,12 @@ struct memory {
 };
 
 int memory_init(struct memory *mem, uint64_t size, struct err *e);
+/*
+ * In pages of 2 MiB from the host's pool (vm.nr_hugepages), all reserved now: -ENOMEM
+ * when there are too few. size is a multiple of MEMORY_HUGE_PAGE. There are no shadows:
+ * nothing can be flipped, and no part of such a page can be zapped.
+ */
+int memory_init_huge(struct memory *mem, uint64_t size, struct err *e);
 void memory_done(struct memory *mem); /* zeroed objects allowed */
 
 /* Index of the RAM page that holds gpa, or -EFAULT. */

@@ -61,7 +61,11 @@ static void disconnect(struct virtio_console *c)
 	c->fd = -1;
 	c->n_in = 0;
 	c->blocked = false;
-	/* Sent even when the next host is there already: the guest's program has to see that it is another one. */
+	/*
+	 * Sent even when the next host is there already. A Linux program that sleeps in read()
+	 * through both may still miss it (will_read_block() in its driver looks at the state, not
+	 * at the change): that it is another host is for the bytes to say.
+	 */
 	c->due = (c->due & ~(unsigned)DUE_OPEN) | (c->guest_ready ? DUE_CLOSE : 0);
 }
 

@@ -79,7 +79,7 @@ int vm_create(struct machine *m, const struct machine_config *config, struct err
 	ioctl(m->vm_fd, KVM_SET_TSS_ADDR, TSS_ADDR);
 	r = config->no_irqchip ? 0 : make_irqchip(m, e);
 	if (r >= 0)
-		r = memory_init(&m->memory, config->memory, e);
+		r = (config->hugepages ? memory_init_huge : memory_init)(&m->memory, config->memory, e);
 	if (r >= 0)
 		r = add_slot(m, 0, 0, m->memory.low, m->memory.slots, e);
 	if (r >= 0)
