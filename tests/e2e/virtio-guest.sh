@@ -10,7 +10,8 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1 </dev/null
 if grep -q vmpoke.brief /proc/cmdline; then
-	poweroff -f
+	echo "GUEST up"
+	reboot -f
 fi
 for module in virtio_ring virtio virtio_mmio virtio_console virtio_blk; do
 	insmod /mod/$module.ko || echo "GUEST no $module"

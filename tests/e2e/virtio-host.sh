@@ -39,7 +39,9 @@ result $? "the read-only image is as it was" "it changed"
 # 128 pages of 2 MiB for the guest; they are the kernel's to give or not.
 echo 128 >/proc/sys/vm/nr_hugepages
 if [ "$(cat /proc/sys/vm/nr_hugepages)" = 128 ]; then
-	timeout 70 kvm-virtio "$RIG_FILES/guest-kernel" "$RIG_FILES/virtio-initramfs" 60 "$dir/console" || failed=1
+	timeout 130 kvm-virtio "$RIG_FILES/guest-kernel" "$RIG_FILES/virtio-initramfs" 60 "$dir/console" || failed=1
+	[ "$(grep -c '^GUEST up' "$dir/console")" = 2 ]
+	result $? "the console shows both boots" "it does not"
 else
 	echo "skip a stock kernel runs in huge pages: this host has no 128 of them"
 fi

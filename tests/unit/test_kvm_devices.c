@@ -109,6 +109,75 @@ static void nothing_left_behind(void **state)
 	}
 }
 
+/* Prints a dot, makes the keyboard controller pull the reset line, and would not get further. */
+static const uint8_t dot_and_reset[] = {
+	0x66, 0xba, 0xf8, 0x03, 0xb0, '.', 0xee, /* mov dx, 0x3f8; mov al, '.'; out dx, al */
+	0xff, 0x04, 0x25, 0, 0, 0x20, 0,	 /* inc dword [0x200000] */
+	0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe,	 /* mov al, 0xfe; out 0x64, al; jmp $ */
+};
+
+static int create_rebooting(const char *kernel, const char *console, int disk, struct machine **ret)
+{
+	const struct machine_config config = {
+		.name = "reboot", .kernel = kernel, .console = console, .vcpus = 2, .memory = GUEST_MEMORY,
+		.no_irqchip = true, .start_all = true, .reboot = true, .agent = true, .disks = { { disk, false } }, .n_disks = 1,
+	};
+
+	return machine_create(&config, ret, NULL);
+}
+
+static void wait_event(struct machine *m, enum backend_event_kind want)
+{
+	struct backend *b = machine_backend(m);
+	enum backend_event_kind got = BACKEND_EVENT_NONE;
+	char reason[256];
+
+	assert_int_equal(machine_wait(m, 10 * SECOND, reason, sizeof(reason)), 1);
+	assert_int_equal(b->ops->event(b, &got, NULL), 0);
+	assert_int_equal(got, want);
+}
+
+static void reboots(void **state)
+{
+	char path[] = "/tmp/vmpoke-console-XXXXXX", *text = NULL;
+	_cleanup_(machine_destroy) struct machine *m = NULL;
+	_cleanup_close_ int disk = disk_fd();
+	struct backend_info info;
+	uint32_t runs;
+	unsigned fds = 0;
+	size_t len;
+
+	(void)state;
+	NEED_KVM;
+	const char *kernel = guest_elf(dot_and_reset, sizeof(dot_and_reset));
+	close(mkstemp(path));
+	assert_int_equal(create_rebooting(kernel, path, disk, &m), 0);
+	_cleanup_close_ int host = machine_agent_connect(m, NULL);
+	struct backend *b = machine_backend(m);
+	assert_int_equal(machine_start(m, NULL), 0);
+	for (int i = 0; i < 10; i++) {
+		wait_event(m, BACKEND_EVENT_RESET);
+		/* Each life begins with new memory: at most one count of each vCPU. */
+		assert_int_equal(b->ops->read(b, 0x200000, &runs, sizeof(runs), NULL), 0);
+		assert_true(runs <= 2);
+		if (i == 0)
+			fds = count("/proc/self/fd");
+		assert_int_equal(count("/proc/self/fd"), fds);
+	}
+	assert_int_equal(write(host, "x", 1), 1); /* the host end is still plugged in */
+	/* Without its kernel it cannot; then it has ended, and says why. */
+	unlink(kernel);
+	wait_event(m, BACKEND_EVENT_RESET);
+	wait_event(m, BACKEND_EVENT_PANICKED);
+	assert_int_equal(b->ops->info(b, &info, NULL), 0);
+	assert_int_equal(info.state, BACKEND_BROKEN);
+	machine_destroy(TAKE_PTR(m));
+	assert_int_equal(read_file(path, 1000, &text, &len), 0);
+	assert_true(len >= 11 && len <= 22); /* the second vCPU may come too late */
+	free(text);
+	unlink(path);
+}
+
 static void refusals(void **state)
 {
 	static const uint8_t hlt[] = { 0xf4 };
@@ -139,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(guest_finds_them),
 		cmocka_unit_test(nothing_left_behind),
+		cmocka_unit_test(reboots),
 		cmocka_unit_test(refusals),
 	};
 

@@ -134,6 +134,9 @@ static int kvm_event(struct backend *b, enum backend_event_kind *ret, struct err
 	*ret = m->end_event;
 	m->end_event = BACKEND_EVENT_NONE;
 	pthread_mutex_unlock(&m->lock);
+	/* When that fails the machine ends, which is the next event. */
+	if (*ret == BACKEND_EVENT_RESET && m->config.reboot)
+		machine_reboot(m, NULL);
 	return 0;
 }
 

@@ -80,6 +80,27 @@ void devices_destroy(struct devices *d)
 	*d = (struct devices){ 0 };
 }
 
+static void rewire(struct device_line *line, struct virtio_device *d, int vm_fd, bool reset)
+{
+	pthread_mutex_lock(&d->lock);
+	line->vm_fd = vm_fd;
+	if (reset)
+		virtio_reset(d);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void devices_unplug(struct devices *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		rewire(&d->lines[i], d->at[i], -1, true);
+}
+
+void devices_plug(struct devices *d, int vm_fd)
+{
+	for (size_t i = 0; i < d->n; i++)
+		rewire(&d->lines[i], d->at[i], vm_fd, false);
+}
+
 bool devices_access(struct devices *d, uint64_t gpa, bool write, uint8_t *data, size_t len)
 {
 	if (gpa < DEVICES_BASE || gpa - DEVICES_BASE >= d->n * DEVICES_STRIDE)

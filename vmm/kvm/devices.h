@@ -42,6 +42,13 @@ int devices_create(struct devices *ret, const struct machine_config *config, str
 		   bool irqchip, struct err *e);
 void devices_destroy(struct devices *d); /* joins their threads */
 
+/*
+ * For a new VM in place of the old: unplug() resets every device and cuts its line, and
+ * when it returns none touches guest memory; plug() connects the lines to the new one.
+ */
+void devices_unplug(struct devices *d);
+void devices_plug(struct devices *d, int vm_fd);
+
 /* An access of 1 to 8 bytes. False: no device is there. Any vCPU thread. */
 bool devices_access(struct devices *d, uint64_t gpa, bool write, uint8_t *data, size_t len);
 

@@ -92,6 +92,38 @@ static int make_cpus(struct machine *m, unsigned n, struct err *e)
 	return 0;
 }
 
+int machine_make(struct machine *m, const struct machine_config *config, struct err *e)
+{
+	int r = vm_create(m, config, e);
+
+	return r < 0 ? r : make_cpus(m, config->vcpus, e);
+}
+
+void machine_join(struct machine *m)
+{
+	for (size_t i = 0; i < m->n_cpus; i++) {
+		if (m->cpus[i].has_thread)
+			pthread_join(m->cpus[i].thread, NULL);
+		m->cpus[i].has_thread = false;
+	}
+}
+
+void machine_unmake(struct machine *m)
+{
+	for (size_t i = 0; i < m->n_cpus; i++)
+		cpu_destroy(&m->cpus[i]);
+	free(m->cpus);
+	m->cpus = NULL;
+	m->n_cpus = 0;
+	if (m->vm_fd >= 0)
+		close(m->vm_fd);
+	if (m->kvm_fd >= 0)
+		close(m->kvm_fd);
+	m->vm_fd = m->kvm_fd = -1;
+	m->irqchip = false;
+	memory_done(&m->memory);
+}
+
 int machine_create_empty(const struct machine_config *config, const struct machine_abilities *abilities,
 			 struct machine **ret, struct err *e)
 {
@@ -123,9 +155,7 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 		return err_set(e, ERR_FAILED, -r, "", "cannot set up a VM: %s", strerror(-r));
 	r = open_console(m, config, e);
 	if (r >= 0)
-		r = vm_create(m, config, e);
-	if (r >= 0)
-		r = make_cpus(m, config->vcpus, e);
+		r = machine_make(m, config, e);
 	if (r >= 0)
 		r = devices_create(&m->devices, config, &m->memory, m->vm_fd, m->irqchip, e);
 	if (r < 0)
@@ -146,6 +176,8 @@ int machine_create(const struct machine_config *config, struct machine **ret, st
 		r = machine_create_empty(config, &abilities, &m, e);
 	if (r >= 0)
 		r = boot_load(m, config, e);
+	if (r >= 0 && config->reboot)
+		r = config_keep(m, config, e);
 	if (r >= 0)
 		*ret = TAKE_PTR(m);
 	return r;
@@ -156,20 +188,12 @@ void machine_destroy(struct machine *m)
 	if (!m)
 		return;
 	machine_end(m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "destroyed");
-	for (size_t i = 0; i < m->n_cpus; i++) {
-		if (m->cpus[i].has_thread)
-			pthread_join(m->cpus[i].thread, NULL);
-		cpu_destroy(&m->cpus[i]);
-	}
-	free(m->cpus);
-	devices_destroy(&m->devices);
-	if (m->vm_fd >= 0)
-		close(m->vm_fd);
-	if (m->kvm_fd >= 0)
-		close(m->kvm_fd);
+	machine_join(m);
+	devices_destroy(&m->devices); /* when nobody accesses them any more, and before their memory goes */
+	machine_unmake(m);
+	config_drop(m);
 	if (m->event_fd >= 0)
 		close(m->event_fd);
-	memory_done(&m->memory);
 	serial_done(&m->serial);
 	pthread_cond_destroy(&m->go);
 	pthread_cond_destroy(&m->done);

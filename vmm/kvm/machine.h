@@ -44,6 +44,7 @@ struct machine_config {
 	bool start_all;	     /* bare ELF: every vCPU starts at the entry, RDI = its index */
 	/* NULL: the paths above are opened. Else these are used, and the paths are names for sentences. */
 	const struct machine_files *files;
+	bool reboot;	     /* a guest that resets itself starts anew, when the backend's event() tells it */
 	bool hugepages;	     /* memory from the host's pool of 2 MiB pages, a multiple of them; text is never flipped */
 	bool agent;	     /* a virtio console with the agent's port */
 	struct machine_disk disks[MACHINE_DISKS_MAX]; /* /dev/vda and so on */

@@ -89,6 +89,7 @@ struct machine {
 	struct memory memory;
 	struct serial serial;
 	struct devices devices;
+	struct machine_config config; /* what a reboot needs of it, strings of our own */
 	struct cpu *cpus;
 	size_t n_cpus;
 	pthread_mutex_t lock;
@@ -115,6 +116,17 @@ int vm_create(struct machine *m, const struct machine_config *config, struct err
 /* machine.c: without a kernel, and without asking what this KVM can do. */
 int machine_create_empty(const struct machine_config *config, const struct machine_abilities *abilities,
 			 struct machine **ret, struct err *e);
+
+/* machine.c: VM, memory, vCPUs; unmake() takes half-built ones. join(): waits for the threads of an ended machine. */
+int machine_make(struct machine *m, const struct machine_config *config, struct err *e);
+void machine_join(struct machine *m);
+void machine_unmake(struct machine *m);
+
+/* reboot.c */
+int config_keep(struct machine *m, const struct machine_config *c, struct err *e);
+void config_drop(struct machine *m);
+/* After the machine ended with a reset, on the engine's thread. When it fails the machine has ended as BROKEN. */
+int machine_reboot(struct machine *m, struct err *e);
 
 /* cpu.c */
 int cpu_create(struct machine *m, size_t index, struct err *e);

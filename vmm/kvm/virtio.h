@@ -93,6 +93,7 @@ void virtio_work(struct virtio_device *d);
 
 /* The ones below: caller holds the lock. */
 bool virtio_running(const struct virtio_device *d); /* driver is up, nothing is broken */
+void virtio_reset(struct virtio_device *d); /* what the driver does by writing 0 to the status */
 void virtio_interrupt(struct virtio_device *d, uint32_t bits);
 /* The guest broke the rules: it must reset the device before anything else is done for it (2.1.2). */
 void virtio_fail(struct virtio_device *d);

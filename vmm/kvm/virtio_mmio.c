@@ -85,7 +85,7 @@ void virtio_push(struct virtio_device *d, unsigned n, uint16_t head, uint32_t wr
 		virtio_interrupt(d, VIRTIO_INT_USED);
 }
 
-static void reset(struct virtio_device *d)
+void virtio_reset(struct virtio_device *d)
 {
 	d->status = d->interrupt = 0;
 	d->features_sel = d->driver_sel = d->queue_sel = 0;
@@ -101,7 +101,7 @@ static void reset(struct virtio_device *d)
 static void write_status(struct virtio_device *d, uint32_t value)
 {
 	if (!value) {
-		reset(d);
+		virtio_reset(d);
 		return;
 	}
 	value &= 0xffu & ~VIRTIO_STATUS_NEEDS_RESET;
