@@ -97,6 +97,29 @@ static uint8_t *host(struct memory *mem, uint64_t gpa, size_t *len)
 	return mem->alias + (size_t)mem->map[memory_page(mem, gpa)] * PAGE_SIZE + offset;
 }
 
+/* Ring indices of virtio are two bytes that the other side changes meanwhile: they must not be read or written in halves. */
+static void load(void *out, const uint8_t *from, size_t len)
+{
+	if (len == 2 && (uintptr_t)from % 2 == 0)
+		memcpy(out, &(uint16_t){ atomic_load_explicit((_Atomic uint16_t *)(uintptr_t)from, memory_order_acquire) }, 2);
+	else
+		memcpy(out, from, len);
+}
+
+static void store(uint8_t *to, const void *in, size_t len)
+{
+	uint16_t two;
+
+	if (len == 1) {
+		atomic_store_explicit((_Atomic uint8_t *)to, *(const uint8_t *)in, memory_order_release);
+	} else if (len == 2 && (uintptr_t)to % 2 == 0) {
+		memcpy(&two, in, 2);
+		atomic_store_explicit((_Atomic uint16_t *)(uintptr_t)to, two, memory_order_release);
+	} else {
+		memcpy(to, in, len);
+	}
+}
+
 int memory_read(struct memory *mem, uint64_t gpa, void *buf, size_t len)
 {
 	uint8_t *out = buf;
@@ -107,7 +130,7 @@ int memory_read(struct memory *mem, uint64_t gpa, void *buf, size_t len)
 	while (len) {
 		size_t run = len;
 		const uint8_t *from = host(mem, gpa, &run); /* before run is used: it may be cut */
-		memcpy(out, from, run);
+		load(out, from, run);
 		out += run;
 		gpa += run;
 		len -= run;
@@ -126,10 +149,7 @@ int memory_write(struct memory *mem, uint64_t gpa, const void *buf, size_t len)
 	while (len) {
 		size_t run = len;
 		uint8_t *to = host(mem, gpa, &run);
-		if (run == 1)
-			atomic_store_explicit((_Atomic uint8_t *)to, *in, memory_order_release);
-		else
-			memcpy(to, in, run);
+		store(to, in, run);
 		in += run;
 		gpa += run;
 		len -= run;

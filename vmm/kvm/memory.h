@@ -58,7 +58,7 @@ void memory_done(struct memory *mem); /* zeroed objects allowed */
 /* Index of the RAM page that holds gpa, or -EFAULT. */
 ssize_t memory_page(const struct memory *mem, uint64_t gpa);
 
-/* -EFAULT when any byte is not RAM; nothing is written then. A one-byte write is atomic. */
+/* -EFAULT when any byte is not RAM; nothing is written then. One byte, and two at an even address, are accessed at once. */
 int memory_read(struct memory *mem, uint64_t gpa, void *buf, size_t len);
 int memory_write(struct memory *mem, uint64_t gpa, const void *buf, size_t len);
 
