@@ -45,7 +45,9 @@ void config_drop(struct machine *m)
 static void forget(struct machine *m)
 {
 	pthread_mutex_lock(&m->lock);
-	m->started = m->stop = m->ended = false;
+	m->started = false;
+	m->stop = false;
+	atomic_store(&m->ended, false);
 	m->handler = NULL;
 	m->n_hw_traps = 0;
 	m->sw_traps = false;
