@@ -92,7 +92,7 @@ static int make_cpus(struct machine *m, unsigned n, struct err *e)
 	return 0;
 }
 
-int machine_make(struct machine *m, const struct machine_config *config, struct err *e)
+int machine_set_up(struct machine *m, const struct machine_config *config, struct err *e)
 {
 	int r = vm_create(m, config, e);
 
@@ -108,7 +108,7 @@ void machine_join(struct machine *m)
 	}
 }
 
-void machine_unmake(struct machine *m)
+void machine_tear_down(struct machine *m)
 {
 	for (size_t i = 0; i < m->n_cpus; i++)
 		cpu_destroy(&m->cpus[i]);
@@ -155,7 +155,7 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 		return err_set(e, ERR_FAILED, -r, "", "cannot set up a VM: %s", strerror(-r));
 	r = open_console(m, config, e);
 	if (r >= 0)
-		r = machine_make(m, config, e);
+		r = machine_set_up(m, config, e);
 	if (r >= 0)
 		r = devices_create(&m->devices, config, &m->memory, m->vm_fd, m->irqchip, e);
 	if (r < 0)
@@ -190,7 +190,7 @@ void machine_destroy(struct machine *m)
 	machine_end(m, BACKEND_SHUTDOWN, BACKEND_EVENT_SHUTDOWN, "destroyed");
 	machine_join(m);
 	devices_destroy(&m->devices); /* when nobody accesses them any more, and before their memory goes */
-	machine_unmake(m);
+	machine_tear_down(m);
 	config_drop(m);
 	if (m->event_fd >= 0)
 		close(m->event_fd);

@@ -89,7 +89,8 @@ struct machine {
 	struct memory memory;
 	struct serial serial;
 	struct devices devices;
-	struct machine_config config; /* what a reboot needs of it, strings of our own */
+	struct machine_config config; /* what a reboot needs of it, with strings and files of our own */
+	struct machine_files files;
 	struct cpu *cpus;
 	size_t n_cpus;
 	pthread_mutex_t lock;
@@ -117,10 +118,10 @@ int vm_create(struct machine *m, const struct machine_config *config, struct err
 int machine_create_empty(const struct machine_config *config, const struct machine_abilities *abilities,
 			 struct machine **ret, struct err *e);
 
-/* machine.c: VM, memory, vCPUs; unmake() takes half-built ones. join(): waits for the threads of an ended machine. */
-int machine_make(struct machine *m, const struct machine_config *config, struct err *e);
+/* machine.c: VM, memory, vCPUs; tear_down() takes half-built ones. join(): waits for the threads of an ended machine. */
+int machine_set_up(struct machine *m, const struct machine_config *config, struct err *e);
 void machine_join(struct machine *m);
-void machine_unmake(struct machine *m);
+void machine_tear_down(struct machine *m);
 
 /* reboot.c */
 int config_keep(struct machine *m, const struct machine_config *c, struct err *e);

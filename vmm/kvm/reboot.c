@@ -7,6 +7,7 @@
  * thread, and never with a transaction under way: whatever was patched is gone.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "vmm/kvm/machine_private.h"
@@ -20,22 +21,43 @@ static const char *keep_string(const char *s, int *r)
 	return copy;
 }
 
+static int keep_file(const char *path, const int *fd, int *ret)
+{
+	int own = config_open(path, fd, O_RDONLY);
+
+	if (own >= 0)
+		*ret = own;
+	return own < 0 ? own : 0;
+}
+
 int config_keep(struct machine *m, const struct machine_config *c, struct err *e)
 {
 	struct machine_config *k = &m->config;
 	int r = 0;
 
 	*k = *c;
+	m->files = (struct machine_files){ -1, -1, -1 };
+	k->files = &m->files;
 	k->name = k->console = NULL;
 	k->n_disks = 0; /* theirs is to stay */
 	k->kernel = keep_string(c->kernel, &r);
 	k->initrd = keep_string(c->initrd, &r);
 	k->append = keep_string(c->append, &r);
-	return r < 0 ? err_set(e, ERR_FAILED, -r, "", "out of memory") : 0;
+	if (r >= 0)
+		r = keep_file(c->kernel, c->files ? &c->files->kernel : NULL, &m->files.kernel);
+	if (r >= 0 && (c->files ? c->files->initrd >= 0 : c->initrd != NULL))
+		r = keep_file(c->initrd, c->files ? &c->files->initrd : NULL, &m->files.initrd);
+	return r < 0 ? err_set(e, ERR_FAILED, -r, "", "%s: %s", c->kernel, strerror(-r)) : 0;
 }
 
 void config_drop(struct machine *m)
 {
+	if (!m->config.files)
+		return;
+	if (m->files.kernel >= 0)
+		close(m->files.kernel);
+	if (m->files.initrd >= 0)
+		close(m->files.initrd);
 	free((char *)(uintptr_t)m->config.kernel);
 	free((char *)(uintptr_t)m->config.initrd);
 	free((char *)(uintptr_t)m->config.append);
@@ -64,13 +86,13 @@ int machine_reboot(struct machine *m, struct err *e)
 
 	if (!e)
 		e = &unasked;
-	if (!machine_ended(m) || !m->config.kernel)
+	if (!machine_ended(m) || !m->config.files)
 		return err_set(e, ERR_FAILED, EINVAL, "", "the VM has not ended");
 	machine_join(m);
 	devices_unplug(&m->devices);
-	machine_unmake(m);
+	machine_tear_down(m);
 	forget(m);
-	int r = machine_make(m, &m->config, e);
+	int r = machine_set_up(m, &m->config, e);
 	if (r >= 0)
 		r = boot_load(m, &m->config, e);
 	if (r >= 0) {

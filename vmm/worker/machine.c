@@ -74,6 +74,7 @@ static int machine_make(struct session *s, const struct machine_options *o, stru
 		.memory = o->memory,
 		.no_irqchip = !abilities.irqchip,
 		.start_all = true,
+		.reboot = true,
 		.files = &o->files,
 	};
 	return machine_create(&config, &s->machine, e);
