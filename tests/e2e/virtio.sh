@@ -28,7 +28,9 @@ status=$?
 cat "$work/out" "$work/rig.log"
 if [ $status = 77 ]; then
 	skip "virtio, lane $lane" "$(tail -n 1 "$work/rig.log")"
-elif [ $status != 0 ] && ! grep -q '^not ok' "$work/out"; then
+elif grep -q '^not ok' "$work/out"; then
+	failures=1
+elif [ $status != 0 ]; then
 	not_ok "virtio, lane $lane" "ended with status $status: $(tail -n 1 "$work/rig.log")"
 fi
 finish

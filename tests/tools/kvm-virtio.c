@@ -148,7 +148,7 @@ static int run(char **argv)
 	echoes(m);
 	flood(m);
 	machine_wait(m, strtoull(argv[2], NULL, 10) * 1000000, reason, sizeof(reason));
-	result(!strcmp(reason, "powered off"), "the guest powers off", reason);
+	result(!strcmp(reason, "the guest powered off"), "the guest powers off", reason);
 	return failed;
 }
 
