@@ -4,9 +4,11 @@
 
 #include <string.h>
 
+#include "guest-agent/link_packet.h"
+
 struct agent_link *agent_link_at(size_t i)
 {
-	struct agent_link *const links[] = { agent_link_port, agent_link_vsock };
+	struct agent_link *const links[] = { agent_link_port, agent_link_vsock, agent_link_packet };
 
 	return i < sizeof(links) / sizeof(links[0]) ? links[i] : NULL;
 }

@@ -20,10 +20,11 @@
 static struct agent agent;
 
 static const char usage[] =
-	"usage: vmpoke-agent [--link port|vsock] [--where PLACE] [--key FILE]\n"
+	"usage: vmpoke-agent [--link port|vsock|packet] [--where PLACE] [--key FILE]\n"
 	"Answers vmpoke on the host. It tells; it changes nothing.\n"
-	"  -l, --link NAME    port (default): a virtio-serial port; vsock: listens for the host\n"
-	"  -w, --where PLACE  the port's device, or the vsock port's number\n"
+	"  -l, --link NAME    port (default): a virtio-serial port; vsock: listens for the host;\n"
+	"                     packet: Ethernet frames\n"
+	"  -w, --where PLACE  the port's device, the vsock port's number, or the network interface\n"
 	"  -k, --key FILE     64 hex digits, the same as the host's; readable by root alone\n"
 	"  -h, --help\n"
 	"  -V, --version\n";
@@ -93,13 +94,16 @@ static int start(const char *link_name, const char *where, const char *key_file)
 
 	if (!link)
 		return complain(link_name, "no such link");
+	where = where ? where : link->ops->where;
+	if (!where)
+		return complain(link_name, "--where is needed for this link");
 	if (key_file && (r = load_key(key_file, key)))
 		return complain(key_file, r == -EPERM  ? "others than its owner can read it" :
 					  r == -EINVAL ? "not 64 hex digits" :
 							 strerror(-r));
 	r = roots_open(&roots);
 	if (!r)
-		r = agent_init(&agent, link, where ? where : link->ops->where, &roots, key_file ? key : NULL);
+		r = agent_init(&agent, link, where, &roots, key_file ? key : NULL);
 	memset(key, 0, sizeof(key));
 	if (r)
 		return complain("cannot start", strerror(-r));
