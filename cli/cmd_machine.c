@@ -17,17 +17,55 @@ struct file {
 };
 
 /* O_NONBLOCK: a FIFO must not hang us, nor the guest that prints into it. */
-static int file_pass(struct cli *c, const struct file *f, json_t *args, struct err *e)
+static int fd_pass(struct cli *c, const char *option, const char *name, const char *path, int flags, struct err *e)
 {
-	_cleanup_close_ int fd = open(f->path, f->flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+	_cleanup_close_ int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
 
 	if (fd < 0)
-		return err_set(e, ERR_USAGE, errno, "", "--%s: %s: %s", f->member, f->path, strerror(errno));
-	int r = cli_pass_fd(c, f->member, fd, e);
+		return err_set(e, ERR_USAGE, errno, "", "--%s: %s: %s", option, path, strerror(errno));
+	return cli_pass_fd(c, name, fd, e);
+}
+
+static int file_pass(struct cli *c, const struct file *f, json_t *args, struct err *e)
+{
+	int r = fd_pass(c, f->member, f->member, f->path, f->flags, e);
+
 	if (r < 0)
 		return r;
 	return json_object_set_new(args, f->member, json_sprintf("fd:%s", f->member)) < 0 ?
 		err_set(e, ERR_FAILED, ENOMEM, "", "out of memory") : 0;
+}
+
+static int disk_pass(struct cli *c, size_t i, json_t *disks, struct err *e)
+{
+	const char *given = c->options.disks[i], *comma = strrchr(given, ',');
+	bool read_only = comma && strcmp(comma, ",ro") == 0;
+	_cleanup_free_ char *path = read_only ? strndup(given, (size_t)(comma - given)) : strdup(given);
+	char name[16];
+
+	if (!path)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	snprintf(name, sizeof(name), "disk%zu", i);
+	int r = fd_pass(c, "disk", name, path, read_only ? O_RDONLY : O_RDWR, e);
+	if (r < 0)
+		return r;
+	return json_array_append_new(disks, json_sprintf("fd:%s", name)) < 0 ? err_set(e, ERR_FAILED, ENOMEM, "", "out of memory") : 0;
+}
+
+static int disks_pass(struct cli *c, json_t *args, struct err *e)
+{
+	json_t *disks = json_array();
+	int r = 0;
+
+	if (c->options.n_disks == 0) {
+		json_decref(disks);
+		return 0;
+	}
+	if (json_object_set_new(args, "disks", disks) < 0)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	for (size_t i = 0; i < c->options.n_disks && r == 0; i++)
+		r = disk_pass(c, i, disks, e);
+	return r;
 }
 
 /* The console is appended to: a run that is then refused must not have emptied the file of the one that runs. */
@@ -38,7 +76,7 @@ static int files_pass(struct cli *c, json_t *args, struct err *e)
 		{ "initrd", c->options.initrd, O_RDONLY },
 		{ "console", c->options.console, O_WRONLY | O_CREAT | O_APPEND },
 	};
-	int r = 0;
+	int r = disks_pass(c, args, e);
 
 	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++)
 		if (files[i].path)

@@ -68,6 +68,14 @@ static int set_limit(struct cli_options *o, const char *value)
 	return o->limit >= 1 && o->limit <= CLI_LIMIT_MAX ? 0 : -EINVAL;
 }
 
+static int set_disk(struct cli_options *o, const char *value)
+{
+	if (!*value || o->n_disks == CLI_DISKS_MAX)
+		return -EINVAL;
+	o->disks[o->n_disks++] = value;
+	return 0;
+}
+
 /* An empty command line is one. */
 static int set_append(struct cli_options *o, const char *value)
 {
@@ -170,6 +178,8 @@ static const struct cli_option options[] = {
 	{ 0, "vcpus", "N", CLI_OPT_RUN, "number of vCPUs (1 to 64, default 1)", set_vcpus },
 	{ 0, "memory", "SIZE", CLI_OPT_RUN, "memory: 512M (default), 2G, or bytes", set_memory },
 	{ 0, "console", "FILE", CLI_OPT_RUN, "what the serial console is appended to", set_console },
+	{ 0, "disk", "FILE[,ro]", CLI_OPT_RUN, "raw image or block device as /dev/vda; again (up to 4 times) for the next",
+	  set_disk },
 	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },

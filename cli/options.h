@@ -15,6 +15,7 @@
 
 #define CLI_TIMEOUT_MS_MAX 600000 /* what vmpoked accepts as "timeout" */
 #define CLI_VCPUS_MAX 64	  /* what vmpoked accepts as "vcpus" */
+#define CLI_DISKS_MAX  4	  /* and as "disks" */
 #define CLI_MEMORY_MAX (1ull << 40) /* and as "memory" */
 #define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
 
@@ -34,6 +35,8 @@ enum cli_option_group {
 struct cli_options {
 	const char *socket, *qmp, *gdb; /* NULL when not given */
 	const char *kernel, *initrd, *append, *console;
+	const char *disks[CLI_DISKS_MAX]; /* as given, ",ro" included */
+	size_t n_disks;
 	unsigned vcpus;	 /* 0 when not given */
 	uint64_t memory; /* bytes; 0 when not given */
 	int json, no_wait, dry_run, keep_patches, help, version;

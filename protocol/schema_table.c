@@ -108,6 +108,9 @@ const struct schema_command schema_command_table[] = {
 		    { "append", SCHEMA_STR, true, .max = 4095, .doc = "kernel command line (empty)" },
 		    { "console", SCHEMA_STR, true, .min = 1, .max = 4095,
 		      .doc = "file the serial console is appended to (nowhere)" },
+		    { "disks", SCHEMA_ARRAY, true,
+		      .doc = "up to 4 raw images or block devices, /dev/vda and so on; a descriptor open for reading only, "
+			     "or a path with \",ro\" at its end, is one the guest may only read" },
 		    { "vcpus", SCHEMA_INT, true, .min = 1, .max = 64, .doc = "number of vCPUs (1)" },
 		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1LL << 40,
 		      .doc = "bytes, a multiple of 4096 (512 MiB)" } },

@@ -32,6 +32,7 @@ static const struct option options[] = {
 	{ "kernel-fd", required_argument, NULL, 'K' },
 	{ "initrd-fd", required_argument, NULL, 'I' },
 	{ "console-fd", required_argument, NULL, 'O' },
+	{ "disk-fd", required_argument, NULL, 'D' }, /* up to MACHINE_DISKS_MAX times */
 	{ "kernel", required_argument, NULL, 'k' },
 	{ "append", required_argument, NULL, 'a' },
 	{ "vcpus", required_argument, NULL, 'p' },

@@ -66,6 +66,21 @@ bare_guest_asked() {
 	beats a
 }
 
+# It has no driver; the host's side of a disk is what shows.
+disks() {
+	local pid
+	truncate -s 1M "$work/disk0" "$work/disk1"
+	start d --disk "$work/disk0" --disk "$work/disk1,ro" || return
+	is_state d running || why "the state is $OUT" || return
+	refused 5 "in use by another machine" run x --kernel "$kernel" --disk "$work/disk0" || return
+	start d2 --disk "$work/disk1,ro" || return # readers may share
+	truncate -s 100 "$work/short"
+	refused 2 "at least one sector" run x --kernel "$kernel" --disk "$work/short" || return
+	refused 2 "is not a file or block device" run x --kernel "$kernel" --disk /dev/null || return
+	vp_ok destroy d && vp_ok destroy d2 || return
+	start d --disk "$work/disk0" && vp_ok destroy d && vp_ok remove d && vp_ok remove d2
+}
+
 refusals() {
 	echo "no kernel at all" >"$work/text"
 	refused 2 "No such file" run x --kernel "$work/missing" || return
@@ -196,6 +211,7 @@ if [ -w /dev/kvm ]; then
 	run_case "a machine is started and shown" started
 	[ $failures = 0 ] || finish
 	run_case "a guest without a kernel is told" bare_guest_asked
+	run_case "disks" disks
 	run_case "refused starts" refusals
 	if [ "$(id -u)" = 0 ]; then
 		run_case "files of another user" foreign_path

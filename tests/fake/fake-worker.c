@@ -257,6 +257,7 @@ static void parse_options(int argc, char **argv, struct fake *f)
 		{ "runtime-dir", required_argument, NULL, 'r' }, { "control-fd", required_argument, NULL, 'c' },
 		{ "listen-fd", required_argument, NULL, 'L' },	 { "kernel-fd", required_argument, NULL, 'K' },
 		{ "initrd-fd", required_argument, NULL, 'I' },	 { "console-fd", required_argument, NULL, 'O' },
+		{ "disk-fd", required_argument, NULL, 'D' },
 		{ "kernel", required_argument, NULL, 'k' },	 { "append", required_argument, NULL, 'a' },
 		{ "vcpus", required_argument, NULL, 'p' },	 { "memory", required_argument, NULL, 'M' },
 		{ 0 },

@@ -89,6 +89,13 @@ static void test_machine(void **state)
 		    { "getfd", "{\"fdname\": \"console\"}", "\"return\": {}" },
 		    { "vm-run", "{\"name\": \"m1\", \"kernel\": \"fd:kernel\", \"initrd\": \"fd:initrd\", \"console\": \"fd:console\", "
 				"\"append\": \"\", \"vcpus\": 2, \"memory\": 2147483648}", "\"return\": " M1 } }, 0, M1 "\n", "" },
+		{ "run with disks", { "run", "m1", "--kernel=/etc/passwd", "--disk=/etc/passwd,ro", "--disk", "/dev/null" },
+		  { { "getfd", "{\"fdname\": \"disk0\"}", "\"return\": {}" }, { "getfd", "{\"fdname\": \"disk1\"}", "\"return\": {}" },
+		    { "getfd", "{\"fdname\": \"kernel\"}", "\"return\": {}" },
+		    { "vm-run", "{\"name\": \"m1\", \"disks\": [\"fd:disk0\", \"fd:disk1\"], \"kernel\": \"fd:kernel\"}", "\"return\": " M1 } }, 0,
+		  "started m1 (2 vCPUs, 2048 MiB)\n", "" },
+		{ "run with a disk too many", { "run", "m1", "--disk=a", "--disk=b", "--disk=c", "--disk=d", "--disk=e" }, { { 0 } }, 2, "",
+		  "vmpoke: 'e' is no value for option '--disk': raw image or block device as /dev/vda; again (up to 4 times) for the next\n" },
 		{ "run without a kernel", { "run", "m1" }, { { 0 } }, 2, "", "vmpoke: 'run' needs --kernel FILE\n" },
 		{ "run of a missing kernel", { "run", "m1", "--kernel", "/nowhere/k" }, { { 0 } }, 2, "",
 		  "vmpoke: --kernel: /nowhere/k: No such file or directory\n" },

@@ -333,6 +333,40 @@ static void run_fails(const char *member, const char *value, const char *what)
 		fail_msg("%s instead of %s", e.text, what);
 }
 
+static void disk_fails(json_t *disks, const char *what)
+{
+	json_t *args = run_args("m");
+	struct err e;
+
+	pass_kernel();
+	json_object_set_new(args, "disks", disks);
+	call_fails(client, "vm-run", args, ERR_USAGE, &e);
+	if (!strstr(e.text, what))
+		fail_msg("%s instead of %s", e.text, what);
+}
+
+static void disks_are_checked(void **state)
+{
+	json_t *five = json_array();
+
+	(void)state;
+	disk_fails(json_pack("[i]", 3), "disks");
+	disk_fails(json_pack("[s]", "fd:nothing"), "not found");
+	disk_fails(json_pack("[s]", "relative,ro"), "absolute path");
+	pass_fd(open("/dev/null", O_RDWR | O_CLOEXEC), "null");
+	disk_fails(json_pack("[s]", "fd:null"), "is not a file or block device");
+	pass_fd(file_make("w", O_WRONLY), "w");
+	disk_fails(json_pack("[s]", "fd:w"), "not open for reading");
+	for (int i = 0; i < 5; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "d%d", i);
+		pass_fd(file_make(name, O_RDWR), name);
+		json_array_append_new(five, json_sprintf("fd:%s", name));
+	}
+	disk_fails(five, "more than 4");
+}
+
 static void files_are_checked(void **state)
 {
 	char path[192];
@@ -402,6 +436,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(guest_that_powers_off, start, stop),
 		cmocka_unit_test_setup_teardown(failed_start_in_place_of_another, start, stop),
 		cmocka_unit_test_setup_teardown(files_are_checked, start, stop),
+		cmocka_unit_test_setup_teardown(disks_are_checked, start, stop),
 		cmocka_unit_test_setup_teardown(machine_nobody_knows, start, stop),
 	};
 

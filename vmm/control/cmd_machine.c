@@ -38,9 +38,19 @@ static int path_open(const struct session *s, const char *member, const char *pa
 	return fd;
 }
 
-/* A descriptor can be of anything: a folder, a socket, or not open for what it is wanted for. */
-static int file_check(int fd, const char *member, bool console, struct err *e)
+enum role { ROLE_IMAGE, ROLE_CONSOLE, ROLE_DISK };
+
+static bool kind_fits(enum role role, mode_t mode)
 {
+	return S_ISREG(mode) || (role == ROLE_CONSOLE && (S_ISFIFO(mode) || S_ISCHR(mode))) ||
+	       (role == ROLE_DISK && S_ISBLK(mode));
+}
+
+/* A descriptor can be of anything: a folder, a socket, or not open for what it is wanted for. */
+static int file_check(int fd, const char *member, enum role role, struct err *e)
+{
+	static const char *const others[] = { "", ", pipe or terminal", " or block device" };
+	bool console = role == ROLE_CONSOLE;
 	int flags = fcntl(fd, F_GETFL);
 	struct stat st;
 
@@ -48,36 +58,67 @@ static int file_check(int fd, const char *member, bool console, struct err *e)
 		return err_set(e, ERR_FAILED, errno, NULL, "'%s': %s", member, strerror(errno));
 	if ((flags & O_PATH) || (flags & O_ACCMODE) == (console ? O_RDONLY : O_WRONLY))
 		return err_set(e, ERR_USAGE, EBADF, NULL, "'%s' is not open for %s", member, console ? "writing" : "reading");
-	if (!S_ISREG(st.st_mode) && !(console && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))))
-		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' is not a file%s", member, console ? ", pipe or terminal" : "");
+	if (!kind_fits(role, st.st_mode))
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' is not a file%s", member, others[role]);
 	return 0;
 }
 
+/* What text names, open and of the right kind, or a negative errno. */
+static int file_get(struct session *s, const char *text, const char *member, enum role role, int flags, struct err *e)
+{
+	_cleanup_close_ int fd = strncmp(text, "fd:", 3) == 0 ? fd_table_take(&s->fds, text + 3, e) :
+								 path_open(s, member, text, flags, e);
+	int r = fd < 0 ? fd : file_check(fd, member, role, e);
+
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
 /* The descriptor of an argument; -1 in *ret when it was not given. */
-static int file_take(struct session *s, json_t *args, const char *member, int flags, int *ret, struct err *e)
+static int file_take(struct session *s, json_t *args, const char *member, enum role role, int *ret, struct err *e)
 {
 	const char *text = json_string_value(json_object_get(args, member));
 
 	*ret = -1;
 	if (!text)
 		return 0;
-	_cleanup_close_ int fd = strncmp(text, "fd:", 3) == 0 ? fd_table_take(&s->fds, text + 3, e) :
-								 path_open(s, member, text, flags, e);
-	int r = fd < 0 ? fd : file_check(fd, member, (flags & O_ACCMODE) == O_WRONLY, e);
-	if (r < 0)
-		return r;
-	*ret = TAKE_FD(fd);
+	int fd = file_get(s, text, member, role, role == ROLE_CONSOLE ? O_WRONLY | O_CREAT | O_APPEND : O_RDONLY, e);
+	if (fd < 0)
+		return fd;
+	*ret = fd;
+	return 0;
+}
+
+/* The guest may do what the descriptor may. */
+static int disk_take(struct session *s, const char *text, struct launch *l, struct err *e)
+{
+	size_t len = strlen(text);
+	bool read_only = len > 3 && strcmp(text + len - 3, ",ro") == 0 && strncmp(text, "fd:", 3) != 0;
+	_cleanup_free_ char *path = strndup(text, read_only ? len - 3 : len);
+
+	if (!path)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	if (l->n_disks == LAUNCH_DISKS_MAX)
+		return err_set(e, ERR_USAGE, E2BIG, NULL, "'disks' has more than %d elements", LAUNCH_DISKS_MAX);
+	int fd = file_get(s, path, "disks", ROLE_DISK, read_only ? O_RDONLY : O_RDWR, e);
+	if (fd < 0)
+		return fd;
+	l->disks[l->n_disks++] = fd;
 	return 0;
 }
 
 static int files_take(struct session *s, json_t *args, struct launch *l, struct err *e)
 {
-	int r = file_take(s, args, "kernel", O_RDONLY, &l->kernel, e);
+	json_t *disk;
+	size_t i;
+	int r = file_take(s, args, "kernel", ROLE_IMAGE, &l->kernel, e);
 
 	if (r == 0)
-		r = file_take(s, args, "initrd", O_RDONLY, &l->initrd, e);
+		r = file_take(s, args, "initrd", ROLE_IMAGE, &l->initrd, e);
+	json_array_foreach(json_object_get(args, "disks"), i, disk)
+		if (r == 0)
+			r = disk_take(s, json_string_value(disk), l, e);
 	if (r == 0)
-		r = file_take(s, args, "console", O_WRONLY | O_CREAT | O_APPEND, &l->console, e);
+		r = file_take(s, args, "console", ROLE_CONSOLE, &l->console, e);
 	return r;
 }
 

@@ -26,6 +26,8 @@ void launch_clear(struct launch *l)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
+	while (l->n_disks > 0)
+		close(l->disks[--l->n_disks]);
 	free(TAKE_PTR(l->append));
 }
 
@@ -88,9 +90,9 @@ static int socket_make(const struct sockaddr_un *sa, int *ret_fd)
 struct arguments {
 	const char *argv[ARGUMENTS_MAX];
 	size_t n;
-	int fds[4];
+	int fds[4 + LAUNCH_DISKS_MAX];
 	size_t n_fds;
-	char numbers[6][NUMBER_MAX];
+	char numbers[6 + LAUNCH_DISKS_MAX][NUMBER_MAX];
 	size_t n_numbers;
 };
 
@@ -129,6 +131,8 @@ static int spawn(const struct worker_config *config, const struct registry_entry
 	fd_add(&a, "--kernel-fd", l->kernel);
 	fd_add(&a, "--initrd-fd", l->initrd);
 	fd_add(&a, "--console-fd", l->console);
+	for (size_t i = 0; i < l->n_disks; i++)
+		fd_add(&a, "--disk-fd", l->disks[i]);
 	argument_add(&a, "--kernel", entry->kernel);
 	argument_add(&a, "--append", l->append ? l->append : "");
 	number_add(&a, "--vcpus", entry->vcpus);

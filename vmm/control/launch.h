@@ -8,9 +8,13 @@
 
 #include "vmm/control/worker_spawn.h"
 
+#define LAUNCH_DISKS_MAX 4
+
 /* What a new machine is given, besides what its registry entry says. */
 struct launch {
 	int kernel, initrd, console; /* owned; -1: none */
+	int disks[LAUNCH_DISKS_MAX]; /* owned; open for reading only: so for the guest, too */
+	size_t n_disks;
 	char *append;		     /* owned; NULL: "" */
 };
 

@@ -6,6 +6,7 @@
 #include "vmm/worker/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,12 @@ int machine_option_take(struct machine_options *o, int option, const char *value
 	case 'K': return fd_take(value, &o->files.kernel);
 	case 'I': return fd_take(value, &o->files.initrd);
 	case 'O': return fd_take(value, &o->files.console);
+	case 'D':
+		if (o->n_disks == MACHINE_DISKS_MAX)
+			return -EINVAL;
+		r = fd_take(value, &o->disks[o->n_disks]);
+		o->n_disks += r > 0;
+		return r;
 	case 'M': return number_take(value, UINT64_MAX, &o->memory);
 	case 'k':
 		o->kernel = value;
@@ -58,6 +65,15 @@ int machine_option_take(struct machine_options *o, int option, const char *value
 	}
 }
 
+static void disks_set(const struct machine_options *o, struct machine_config *config)
+{
+	for (size_t i = 0; i < o->n_disks; i++)
+		config->disks[i] = (struct machine_disk){
+			.fd = o->disks[i], .read_only = (fcntl(o->disks[i], F_GETFL) & O_ACCMODE) == O_RDONLY,
+		};
+	config->n_disks = o->n_disks;
+}
+
 /* A KVM without an irqchip runs bare guests all the same; Linux is refused by whoever loads it. */
 static int machine_make(struct session *s, const struct machine_options *o, struct err *e)
 {
@@ -66,7 +82,7 @@ static int machine_make(struct session *s, const struct machine_options *o, stru
 
 	if (r < 0)
 		return r;
-	const struct machine_config config = {
+	struct machine_config config = {
 		.name = s->target.vm,
 		.kernel = o->kernel && *o->kernel ? o->kernel : "the kernel",
 		.append = o->append,
@@ -77,12 +93,17 @@ static int machine_make(struct session *s, const struct machine_options *o, stru
 		.reboot = true,
 		.files = &o->files,
 	};
+	disks_set(o, &config);
 	return machine_create(&config, &s->machine, e);
 }
 
-/* What was read is in guest memory, and the console has a descriptor of its own. */
-static void files_close(const struct machine_files *f)
+/* What was read is in guest memory; console and disks have descriptors of their own. */
+static void files_close(const struct machine_options *o)
 {
+	const struct machine_files *f = &o->files;
+
+	for (size_t i = 0; i < o->n_disks; i++)
+		close(o->disks[i]);
 	close(f->kernel);
 	if (f->initrd >= 0)
 		close(f->initrd);
@@ -94,7 +115,7 @@ int machine_run(struct session *s, const struct machine_options *o, struct err *
 {
 	int r = machine_make(s, o, e);
 
-	files_close(&o->files);
+	files_close(o);
 	if (r >= 0) /* before the guest runs: what a dead predecessor left unfinished died with its guest */
 		r = session_attach(s, e);
 	if (r >= 0)

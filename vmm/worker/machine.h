@@ -12,6 +12,8 @@
 /* From the command line: borrowed strings, and descriptors that machine_run() closes. */
 struct machine_options {
 	struct machine_files files; /* files.kernel >= 0: this worker runs a machine */
+	int disks[MACHINE_DISKS_MAX]; /* those open for reading only are so for the guest */
+	size_t n_disks;
 	const char *kernel;	    /* name of the file, for sentences */
 	const char *append;	    /* kernel command line; NULL: "" */
 	unsigned vcpus;
