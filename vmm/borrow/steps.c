@@ -158,7 +158,7 @@ static int finish(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_r
 }
 
 /*
- * KVM stops on debug registers were seen to get lost where two vCPUs hit at once. Then the
+ * QEMU on an emulated SVM was seen not to report some hits of debug registers. Then the
  * thread goes its way, which is right, but what we believe of it is not: the rows that end
  * in BORROW_MISSED say so, before a later syscall of the same thread is taken for the call.
  */
