@@ -153,9 +153,18 @@ void trap_debug_exit(struct cpu *c)
 		machine_end(c->m, BACKEND_BROKEN, BACKEND_EVENT_PANICKED, "vCPU %zu: #DB cannot be delivered", c->index);
 }
 
+/* KVM says which bytes it failed on, where it knows. */
+static bool failed_on_int3(const struct kvm_run *run)
+{
+	return run->internal.ndata >= 2 &&
+	       (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) &&
+	       run->emulation_failure.insn_size > 0 && run->emulation_failure.insn_bytes[0] == 0xcc;
+}
+
 /*
  * A KVM that interprets cannot do int3. The byte decides; when it is another one by
- * now the vCPU tries again, and only an instruction that fails again is an error.
+ * now the vCPU tries again, and only an instruction that fails again is an error. One
+ * that was an int3 of ours when KVM read it did not fail, however often that happens.
  */
 bool trap_emulation_error(struct cpu *c)
 {
@@ -171,7 +180,7 @@ bool trap_emulation_error(struct cpu *c)
 		deliver(c, BACKEND_TRAP_KIND_INT3);
 		return true;
 	}
-	if (c->retry_rip != regs.rip)
+	if (c->retry_rip != regs.rip || failed_on_int3(c->run))
 		c->retries = 0;
 	c->retry_rip = regs.rip;
 	return c->retries++ < RETRIES_MAX;
