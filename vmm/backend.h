@@ -130,8 +130,10 @@ struct backend_fault {
 
 /*
  * Embedded in the caller's object. pause() and arm(NULL) return with no hit() under
- * way and every trap exit taken before them answered; the VM may be paused while
- * vCPUs are held, and their registers changed: hit() is asked again with those then.
+ * way. A trap exit taken before arm(NULL) may be answered after it, by the next handler
+ * or by none: where the trap byte is gone the vCPU executes what is there. The VM may be
+ * paused while vCPUs are held, and their registers changed: hit() is asked again with
+ * those then.
  */
 struct backend_hit_handler {
 	/*

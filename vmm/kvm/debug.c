@@ -2,11 +2,20 @@
 /*
  * KVM_SET_GUEST_DEBUG of a vCPU, made from what the machine wants as a whole. Each
  * call states everything anew: KVM keeps no bit it is not told again.
+ *
+ * It reaches a vCPU only out of KVM_RUN, and taking every vCPU out twice per
+ * transaction costs more than the transaction. So int3 comes to us from the start and
+ * stays so; what changes is who is asked (machine.handler). A guest that uses int3 a
+ * lot pays an exit for each: a vCPU that met FOREIGN_MAX of them while nobody was
+ * armed stops reporting them, and is taken out once by the next arm(). Must never be
+ * off on a vCPU while somebody is armed.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
 
 #include "vmm/kvm/machine_private.h"
+
+#define FOREIGN_MAX 100 /* int3 of the guest; booting Linux takes a few, a probed function thousands a second */
 
 #define DR7_FIXED  0x400u
 #define DR7_GLOBAL 2u /* G0; execute and length 1 are type 0, so nothing more is to be set */
@@ -16,7 +25,8 @@ int debug_apply(struct machine *m, struct cpu *c, uint32_t extra)
 	struct kvm_guest_debug d = { .control = extra };
 
 	pthread_mutex_lock(&m->lock);
-	if (m->sw_traps)
+	bool sw = m->sw_traps && !c->sw_off;
+	if (sw)
 		d.control |= KVM_GUESTDBG_USE_SW_BP;
 	if (m->n_hw_traps) {
 		d.control |= KVM_GUESTDBG_USE_HW_BP;
@@ -29,5 +39,33 @@ int debug_apply(struct machine *m, struct cpu *c, uint32_t extra)
 	pthread_mutex_unlock(&m->lock);
 	if (d.control)
 		d.control |= KVM_GUESTDBG_ENABLE;
-	return ioctl(c->fd, KVM_SET_GUEST_DEBUG, &d) < 0 ? -errno : 0;
+	if (ioctl(c->fd, KVM_SET_GUEST_DEBUG, &d) < 0)
+		return -errno;
+	pthread_mutex_lock(&m->lock);
+	c->sw_applied = sw;
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+int debug_start(struct machine *m)
+{
+	int r = 0;
+
+	m->sw_traps = m->abilities.int3 == MACHINE_INT3_DEBUG_EXIT;
+	for (size_t i = 0; m->sw_traps && r >= 0 && i < m->n_cpus; i++)
+		r = debug_apply(m, &m->cpus[i], 0);
+	return r;
+}
+
+/* On the vCPU's own thread. With the lock, as arm() looks at sw_off and sets the handler under it. */
+int debug_foreign(struct cpu *c)
+{
+	struct machine *m = c->m;
+
+	pthread_mutex_lock(&m->lock);
+	bool off = m->sw_traps && !m->handler && !c->sw_off && ++c->foreign >= FOREIGN_MAX;
+	if (off)
+		c->sw_off = true;
+	pthread_mutex_unlock(&m->lock);
+	return off ? debug_apply(m, c, 0) : 0;
 }

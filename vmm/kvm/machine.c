@@ -176,6 +176,8 @@ int machine_create(const struct machine_config *config, struct machine **ret, st
 		r = machine_create_empty(config, &abilities, &m, e);
 	if (r >= 0)
 		r = boot_load(m, config, e);
+	if (r >= 0 && (r = debug_start(m)) < 0)
+		err_set(e, ERR_FAILED, -r, "", "KVM_SET_GUEST_DEBUG: %s", strerror(-r));
 	if (r >= 0 && config->reboot)
 		r = config_keep(m, config, e);
 	if (r >= 0)

@@ -65,6 +65,10 @@ struct cpu {
 	bool job_busy;	       /* (L) the thread is running it */
 	int job_result;	       /* (L) */
 	bool held;	       /* (L) verdict HOLD, until machine.releases changes */
+	bool in_hit;	       /* (L) asking machine.handler */
+	bool sw_applied;       /* (L) KVM has been told to report int3 to us */
+	bool sw_off;	       /* (L) ... and that it need not: the guest uses int3 itself */
+	unsigned foreign;      /* (L) int3 of the guest since the last arm() */
 	uint64_t held_since;   /* (L) machine.releases when hit() was asked */
 	bool halted;	       /* (L) HLT without an in-kernel irqchip */
 	bool io_pending;       /* registers are whole only after KVM_RUN is entered again */
@@ -105,7 +109,7 @@ struct machine {
 	uint64_t releases;		     /* (L) */
 	uint64_t hw_traps[4];		     /* (L) */
 	size_t n_hw_traps;		     /* (L) */
-	bool sw_traps;			     /* (L) */
+	bool sw_traps;			     /* (L) int3 comes to us, armed or not; see debug.c */
 };
 
 /* machine.c: a descriptor of our own for a file of the configuration, or -errno. fd: -1 when there is none. */
@@ -187,8 +191,10 @@ int stats_find(struct cpu *c); /* fills stats_fd, exits_offset; -errno when KVM 
 int stats_counter(int fd, const char *name, off_t *ret);
 bool stats_exits(const struct cpu *c, uint64_t *ret);
 
-/* debug.c: what KVM_SET_GUEST_DEBUG is told. Takes the lock. */
+/* debug.c: what KVM_SET_GUEST_DEBUG is told. All take the lock. */
 int debug_apply(struct machine *m, struct cpu *c, uint32_t extra);
+int debug_start(struct machine *m); /* before the first vCPU runs: int3 comes to us from then on */
+int debug_foreign(struct cpu *c);   /* an int3 of the guest's own was reported while nobody was armed */
 
 static inline struct machine *machine_of(struct backend *b)
 {

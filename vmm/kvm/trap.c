@@ -17,13 +17,26 @@
 #define DR6_BS	  (1ull << 14)
 #define RETRIES_MAX 8
 
-static struct backend_hit_handler *handler_get(struct machine *m, uint64_t *ret_releases)
+/* Between these two arm(NULL) waits for this vCPU: the handler is there until it has answered. */
+static struct backend_hit_handler *ask_begin(struct cpu *c, uint64_t *ret_releases)
 {
+	struct machine *m = c->m;
+
 	pthread_mutex_lock(&m->lock);
 	struct backend_hit_handler *h = m->handler;
+	c->in_hit = h;
 	*ret_releases = m->releases;
 	pthread_mutex_unlock(&m->lock);
 	return h;
+}
+
+static void ask_end(struct cpu *c)
+{
+	pthread_mutex_lock(&c->m->lock);
+	c->in_hit = false;
+	if (!c->m->handler)
+		pthread_cond_broadcast(&c->m->done);
+	pthread_mutex_unlock(&c->m->lock);
 }
 
 static void hold(struct cpu *c, uint64_t releases)
@@ -110,6 +123,40 @@ static enum backend_verdict unarmed(struct cpu *c, enum backend_trap kind, const
 	return BACKEND_HIT_FOREIGN;
 }
 
+/* Each arm() moves releases on, before its first trap byte is written. */
+static bool armed_since(struct machine *m, uint64_t releases)
+{
+	pthread_mutex_lock(&m->lock);
+	bool moved = m->releases != releases;
+	pthread_mutex_unlock(&m->lock);
+	return moved;
+}
+
+/* A trap byte that was read while somebody began to arm may be his: held, which asks him at once. */
+static enum backend_verdict ask_nobody(struct cpu *c, enum backend_trap kind, const struct vcpu_regs *regs,
+				       uint64_t releases)
+{
+	enum backend_verdict verdict = unarmed(c, kind, regs);
+
+	if (verdict == BACKEND_HIT_FOREIGN && armed_since(c->m, releases))
+		return BACKEND_HIT_HOLD;
+	if (verdict == BACKEND_HIT_FOREIGN)
+		debug_foreign(c); /* failing it costs exits only */
+	return verdict;
+}
+
+static enum backend_verdict ask(struct cpu *c, enum backend_trap kind, struct vcpu_regs *regs,
+				struct backend_fault *fault, uint64_t *ret_releases)
+{
+	struct backend_hit_handler *h = ask_begin(c, ret_releases);
+
+	if (!h)
+		return ask_nobody(c, kind, regs, *ret_releases);
+	enum backend_verdict verdict = h->hit(h, &c->m->base, c->index, kind, regs, fault);
+	ask_end(c);
+	return verdict;
+}
+
 static void deliver(struct cpu *c, enum backend_trap kind)
 {
 	struct machine *m = c->m;
@@ -120,12 +167,11 @@ static void deliver(struct cpu *c, enum backend_trap kind)
 	int r;
 
 	for (;;) {
-		struct backend_hit_handler *h = handler_get(m, &releases);
 		r = cpu_regs_at_exit(c, &regs);
 		rip = regs.rip;
 		if (r < 0)
 			break;
-		verdict = h ? h->hit(h, &m->base, c->index, kind, &regs, &fault) : unarmed(c, kind, &regs);
+		verdict = ask(c, kind, &regs, &fault, &releases);
 		if (verdict != BACKEND_HIT_HOLD)
 			break;
 		hold(c, releases);
