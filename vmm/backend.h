@@ -103,7 +103,7 @@ struct backend_barrier {
 	unsigned kicked;      /* vCPUs taken out of guest mode by it */
 	unsigned already_out; /* vCPUs that needed nothing: in the host already, serialised before they re-enter */
 	uint64_t waited_us;
-	bool by_notifier;     /* MMU-notifier road; false: signal + immediate_exit */
+	bool by_notifier;     /* MMU-notifier road; false: membarrier's IPIs, or signal + immediate_exit */
 	uint64_t kicked_vcpus; /* bit i: vCPU i was one of them, where that is known */
 };
 

@@ -86,7 +86,7 @@ struct machine {
 	int kvm_fd, vm_fd, event_fd;
 	bool irqchip, has_mce;
 	bool interprets; /* this KVM has neither VMX nor SVM under it */
-	bool membarrier; /* barriers need it to be formally serialising */
+	bool membarrier; /* barriers are made by membarrier(): SVM, see barrier.c */
 	atomic_uchar clock_reg;	 /* of the CMOS clock */
 	atomic_ushort pm1_enable;
 	struct machine_abilities abilities;

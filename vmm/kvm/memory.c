@@ -175,6 +175,15 @@ out:
 	return at;
 }
 
+int memory_check(const struct memory *mem, const uint64_t *gpas, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memory_page(mem, gpas[i]) < 0)
+			return err_set_addr(e, ERR_FAILED, EFAULT, "", gpas[i], "0x%llx is not RAM",
+					    (unsigned long long)gpas[i]);
+	return 0;
+}
+
 /*
  * One call over all pages, so that a vCPU in guest mode is thrown out once and not
  * once per page. DONTNEED on a shared mapping keeps the contents in the file.
@@ -182,14 +191,14 @@ out:
 int memory_zap(struct memory *mem, const uint64_t *gpas, size_t n, struct err *e)
 {
 	size_t first = SIZE_MAX, last = 0;
+	int r = memory_check(mem, gpas, n, e);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < n; i++) {
-		ssize_t page = memory_page(mem, gpas[i]);
-		if (page < 0)
-			return err_set_addr(e, ERR_FAILED, EFAULT, "", gpas[i], "0x%llx is not RAM",
-					    (unsigned long long)gpas[i]);
-		first = (size_t)page < first ? (size_t)page : first;
-		last = (size_t)page > last ? (size_t)page : last;
+		size_t page = (size_t)memory_page(mem, gpas[i]);
+		first = page < first ? page : first;
+		last = page > last ? page : last;
 	}
 	if (!n)
 		return 0;
@@ -197,7 +206,7 @@ int memory_zap(struct memory *mem, const uint64_t *gpas, size_t n, struct err *e
 	if (span > MEMORY_SPAN_MAX)
 		return -E2BIG;
 	pthread_rwlock_rdlock(&mem->lock);
-	int r = madvise(mem->slots + first * PAGE_SIZE, span, MADV_DONTNEED) < 0 ? -errno : 0;
+	r = madvise(mem->slots + first * PAGE_SIZE, span, MADV_DONTNEED) < 0 ? -errno : 0;
 	pthread_rwlock_unlock(&mem->lock);
 	return r < 0 ? err_set(e, ERR_FAILED, -r, "", "cannot zap guest pages: %s", strerror(-r)) : 0;
 }

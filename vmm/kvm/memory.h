@@ -73,6 +73,9 @@ uint8_t *memory_at(struct memory *mem, uint64_t gpa, size_t len);
  */
 int memory_flip(struct memory *mem, const struct backend_flip *flips, size_t n, struct err *e);
 
+/* -EFAULT when one of them is not RAM. */
+int memory_check(const struct memory *mem, const uint64_t *gpas, size_t n, struct err *e);
+
 /* Takes the pages out of the MMU that KVM keeps for them; contents stay. -E2BIG when they lie too far apart. */
 int memory_zap(struct memory *mem, const uint64_t *gpas, size_t n, struct err *e);
 

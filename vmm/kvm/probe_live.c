@@ -81,7 +81,7 @@ static bool try_zaps(struct machine *m)
 	for (uint8_t v = 101; v < 101 + ROUNDS; v++) {
 		uint64_t faults = page_faults(&m->cpus[0]);
 		if (memory_write(&m->memory, FUNCTION + 1, &v, 1) < 0 ||
-		    live_barrier(&m->base, &gpa, 1, NULL, NULL) < 0 || !wait_calls(m))
+		    memory_zap(&m->memory, &gpa, 1, NULL) < 0 || !wait_calls(m))
 			return false;
 		if (counts ? page_faults(&m->cpus[0]) == faults : (uint8_t)word(m, RESULT) != v)
 			return false;
