@@ -67,6 +67,7 @@ void memory_done(struct memory *mem)
 		close(mem->fd);
 	free(mem->map);
 	free(mem->state);
+	free(mem->scratch);
 	pthread_rwlock_destroy(&mem->lock);
 	*mem = (struct memory){ .fd = -1 };
 }

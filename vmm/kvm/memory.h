@@ -42,6 +42,11 @@ struct memory {
 	uint32_t *map;		/* guest page -> file page */
 	uint8_t *state;		/* file page: enum memory_page */
 	size_t spare;		/* file pages that are allocated and not in use */
+	size_t away;		/* guest pages that live in a shadow */
+	size_t breaks;		/* neighbours in the guest that are none in the file */
+	size_t cursor;		/* guest page where the search for some to take home goes on */
+	uint8_t *scratch;	/* of a flip, under lock */
+	size_t scratch_len;
 	uint64_t flips;		/* how often the map changed; under lock */
 	pthread_rwlock_t lock;
 };
