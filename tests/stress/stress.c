@@ -158,6 +158,8 @@ static int run(const struct options *options, struct outcome *ret, struct err *e
 		r = guest_start(g, e);
 	if (r < 0)
 		return r;
+	if (options->prefer && machine_prefer_thread() < 0)
+		fprintf(stderr, "stress: --prefer is not permitted\n");
 	uint64_t began = now_us();
 	r = changer_run(c, &o.change, e);
 	o.elapsed_us = now_us() - began;

@@ -141,6 +141,7 @@ static void *cpu_thread(void *arg)
 {
 	struct cpu *c = arg;
 
+	prefer_take(c->m->nice);
 	kick_accept(c->run);
 	cpu_attend(c);
 	while (!machine_ended(c->m)) {

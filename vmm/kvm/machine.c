@@ -209,6 +209,7 @@ int machine_start(struct machine *m, struct err *e)
 
 	if (m->started)
 		return err_set(e, ERR_FAILED, EALREADY, "", "the VM is started already");
+	m->nice = prefer_ordinary();
 	pthread_mutex_lock(&m->lock);
 	for (size_t i = 0; i < m->n_cpus && r >= 0; i++) {
 		r = cpu_start(&m->cpus[i], e);

@@ -63,6 +63,14 @@ int machine_start(struct machine *m, struct err *e);
 /* Waits until the guest powered off, reset, or stopped for a reason not understood. 1, or 0 on time-out. */
 int machine_wait(struct machine *m, uint64_t timeout_us, char *ret_reason, size_t cap);
 
+/*
+ * The calling thread is the one that changes text: from now on it comes before vCPU
+ * threads (ten nice levels). Where there are more vCPUs than CPUs it would else stand in
+ * line behind vCPUs that wait for it. 0, or -EPERM or -EACCES: nothing has changed, and
+ * nothing but speed depends on it. vCPU threads are not affected, whenever they start.
+ */
+int machine_prefer_thread(void);
+
 /* The backend of a machine; lives as long as the machine, close() on it does nothing to the machine. */
 struct backend *machine_backend(struct machine *m);
 

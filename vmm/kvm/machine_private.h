@@ -85,6 +85,7 @@ struct machine {
 	char name[64];
 	int kvm_fd, vm_fd, event_fd;
 	bool irqchip, has_mce;
+	int nice; /* of vCPU threads */
 	bool interprets; /* this KVM has neither VMX nor SVM under it */
 	bool membarrier; /* barriers are made by membarrier(): SVM, see barrier.c */
 	atomic_uchar clock_reg;	 /* of the CMOS clock */
@@ -185,6 +186,10 @@ int boot_load(struct machine *m, const struct machine_config *config, struct err
 
 /* ports.c */
 void ports_access(struct machine *m, uint16_t port, bool out, uint8_t *data, size_t len);
+
+/* prefer.c: nice level of the calling thread without machine_prefer_thread(); a thread goes back to one it was told. */
+int prefer_ordinary(void);
+void prefer_take(int nice);
 
 /* stats.c */
 int stats_find(struct cpu *c); /* fills stats_fd, exits_offset; -errno when KVM has none */
