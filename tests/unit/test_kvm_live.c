@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 
 #include "tests/unit/kvm_guest.h"
+#include "vmm/kvm/machine_private.h"
 
 #define SECOND	 1000000u
 #define FUNCTION 0x101000ull /* mov eax, imm32; ret */
@@ -224,6 +226,44 @@ static void flip_over_written_pages(void **state)
 	}
 }
 
+/* KVM's own counter of this name; UINT64_MAX when there is none. A vCPU's file must be open already: asking a running one for it waits for its exit. */
+static uint64_t counter(int fd, const char *name)
+{
+	uint64_t n;
+	off_t at;
+
+	if (fd < 0 || stats_counter(fd, name, &at) < 0 || pread(fd, &n, sizeof(n), at) != sizeof(n))
+		return UINT64_MAX;
+	return n;
+}
+
+/*
+ * Each round of kicks is a flush that KVM asks of its vCPUs. It counts those of its own
+ * as well, which are few: a flip that needed two would be seen.
+ */
+static void flips_kick_once(void **state)
+{
+	const char *const name = "remote_tlb_flush";
+	unsigned flips = 0;
+
+	(void)state;
+	NEED(BACKEND_REMAP);
+	_cleanup_close_ int fd = ioctl(machine_of(b)->vm_fd, KVM_GET_STATS_FD, 0);
+	uint64_t from = counter(fd, name);
+	if (from == UINT64_MAX)
+		skip();
+	ROUNDS(v, 2, 400) {
+		const struct backend_flip f[] = { { FUNCTION + 1, sizeof(v), (const uint8_t *)&v },
+						  { FUNCTION + 100, sizeof(v), (const uint8_t *)&v } };
+		assert_int_equal(b->ops->live->flip(b, f, 2, NULL, NULL), 0);
+		wait_calls();
+		flips++;
+	}
+	uint64_t flushes = counter(fd, name) - from;
+	print_message("%u flips, %lu flushes\n", flips, (unsigned long)flushes);
+	assert_true(flushes <= flips + flips / 4 + 2);
+}
+
 /* Answers traps at FUNCTION: as if it were "mov eax, value; ret". */
 struct answer {
 	struct backend_hit_handler handler;
@@ -277,6 +317,33 @@ static void int3(void **state)
 		expect(1);
 	}
 	assert_true(a.hits > 0);
+}
+
+/* Nobody is taken out of guest mode to be told: KVM counts the times a signal did that. */
+static void arming_disturbs_nobody(void **state)
+{
+	struct answer a = { .handler.hit = hit, .kind = BACKEND_TRAP_KIND_INT3 };
+	uint64_t from[VCPUS];
+
+	(void)state;
+	NEED(BACKEND_TRAP_INT3);
+	wait_calls();
+	for (size_t i = 0; i < n_vcpus; i++)
+		from[i] = counter(machine_of(b)->cpus[i].stats_fd, "signal_exits");
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(b->ops->live->arm(b, &a.handler, NULL), 0);
+		assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+	}
+	for (size_t i = 0; i < n_vcpus; i++)
+		assert_int_equal(counter(machine_of(b)->cpus[i].stats_fd, "signal_exits"), from[i]);
+	/* The counter is the right one. */
+	bool was;
+	assert_int_equal(b->ops->pause(b, NULL, &was, NULL), 0);
+	assert_int_equal(b->ops->resume(b, NULL), 0);
+	uint64_t moved = 0;
+	for (size_t i = 0; i < n_vcpus && from[i] != UINT64_MAX; i++)
+		moved += counter(machine_of(b)->cpus[i].stats_fd, "signal_exits") - from[i];
+	print_message("a pause made %lu vCPUs leave\n", (unsigned long)moved);
 }
 
 static void int3_hold_and_release(void **state)
@@ -435,7 +502,9 @@ int main(void)
 		ON(one, flips),		    ON(all, flips),
 		ON(one, stores_and_barriers), ON(all, stores_and_barriers),
 		ON(all, flip_over_written_pages),
+		ON(one, flips_kick_once),   ON(all, flips_kick_once),
 		ON(one, int3),		    ON(all, int3),
+		ON(all, arming_disturbs_nobody),
 		ON(all, int3_hold_and_release),
 		ON(checked, machine_check_while_held),
 		ON(one, hw_traps),	    ON(all, hw_traps),
