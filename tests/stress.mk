@@ -33,6 +33,15 @@ $(BUILD)/tests/stress.static: $(stress_obj) $(BUILD)/libvm.a $(BUILD)/libprotoco
 
 $(BUILD)/san/unit/test_stress_text: $(BUILD)/san/obj/tests/stress/text.o $(BUILD)/san/obj/tests/stress/shapes.o
 
+# The modes side by side, on the stress test's guest (tests/bench/run).
+bench_modes_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/modes/*.c)) \
+	$(filter-out $(BUILD)/obj/tests/stress/stress.o,$(stress_obj))
+$(BUILD)/tests/bench-modes: $(bench_modes_obj) $(BUILD)/libvm.a $(BUILD)/libprotocol.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL) -lm
+bench-modes: $(BUILD)/tests/bench-modes
+.PHONY: bench-modes
+
 # `make check` runs it from tests/e2e/stress.sh.
 check-build: $(BUILD)/tests/stress
 stress: $(BUILD)/tests/stress

@@ -96,7 +96,7 @@ check:
 	$(Q)tests/run
 bench:
 	$(Q)tests/install-deps build run check bench
-	$(AGAIN) all guest
+	$(AGAIN) all guest bench-modes
 	$(Q)tests/bench/run
 
 FUZZ_SECONDS ?= 60

@@ -12,6 +12,8 @@ struct change_figures {
 	uint64_t busy;	/* given up by the engine in time, nothing changed */
 	uint64_t traps, kicked, already_out, waited_us;
 	uint64_t longest_us, spent_us;
+	uint64_t barriers;
+	uint64_t held, held_us; /* vCPUs that had to wait at a trap; the longest wait */
 };
 
 struct changer;

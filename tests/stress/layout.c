@@ -105,7 +105,8 @@ static int main_sites(struct layout *l, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < want; i++)
-		r = site_place(l, shapes[i % n], (enum text_place)((i + i / n) % TEXT_PLACES), e);
+		r = site_place(l, shapes[i % n],
+			       l->options->inside ? TEXT_INSIDE : (enum text_place)((i + i / n) % TEXT_PLACES), e);
 	return r;
 }
 

@@ -110,6 +110,7 @@ static const struct option_row rows[] = {
 	{ "--batch", "N", "sites per transaction (all of them)", take_number, AT(batch), 1, SMP_SITES_MAX },
 	{ "--flips", "N", "end after so many transactions", take_number, AT(flips), 1, 1000000000 },
 	{ "--gap", "US", "rest between two transactions (0)", take_number, AT(gap), 0, 10000000 },
+	{ "--inside", NULL, "no site across the edge of a line or page", take_switch, AT(inside), 0, 0 },
 	{ "--prefer", NULL, "the changing thread before the vCPUs' (nice)", take_switch, AT(prefer), 0, 0 },
 	{ "--unpaired", NULL, "change the halves of a pair one after the other (the control)", take_switch,
 	  AT(unpaired), 0, 0 },

@@ -23,6 +23,7 @@ struct options {
 	bool hw;	     /* debug-register traps only: at most 4 old boundaries a transaction */
 	const char *shapes;  /* comma-separated names; NULL: all */
 	const char *console; /* what the guest says goes there; NULL: nowhere */
+	bool inside;	     /* every site inside one cache line, and so in as few pages as can be */
 	bool prefer;	     /* the thread that changes text comes before those of vCPUs */
 	bool json;
 };
