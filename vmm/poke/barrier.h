@@ -7,11 +7,11 @@
  * and VM entry and exit are on neither vendor's list. The backend gives one that is:
  *  - MMU-notifier road: zapping the pages' host mapping throws out every vCPU in guest
  *    mode and waits for it; the flush before its next entry is INVEPT/INVVPID, which
- *    Intel lists (SDM vol. 3, 8.3). AMD's flush is a new ASID or TLB_CONTROL at VMRUN;
- *    there, and where no vCPU had the page mapped, the formal part is the next line;
- *  - membarrier(PRIVATE_EXPEDITED_SYNC_CORE): each running thread of the VMM executes
- *    a core-serialising instruction (IRET of the IPI), each other one before it
- *    returns to user mode; a vCPU thread enters the guest only after either.
+ *    Intel lists (SDM vol. 3, 8.3);
+ *  - on AMD, where the flush is a new ASID or TLB_CONTROL at VMRUN, instead of it
+ *    membarrier(PRIVATE_EXPEDITED_SYNC_CORE): each running thread of the VMM executes
+ *    a core-serialising instruction in the IPI that throws it out of guest mode, each
+ *    other one when it is switched to (vmm/kvm/barrier.c has the details).
  * A vCPU that is out of guest mode enters through one of them: nobody waits for it.
  */
 #ifndef VMPOKE_VMM_POKE_BARRIER_H
