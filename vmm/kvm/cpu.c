@@ -107,6 +107,7 @@ void cpu_attend(struct cpu *c)
 	pthread_mutex_lock(&m->lock);
 	for (;;) {
 		atomic_store(&c->attention, m->ended);
+		cpu_serve(c);
 		if (c->job) {
 			run_job(c);
 			continue;
@@ -132,7 +133,7 @@ static void leave(struct cpu *c)
 	pthread_mutex_lock(&m->lock);
 	if (c->job)
 		run_job(c);
-	c->state = CPU_ENDED;
+	c->state = CPU_ENDED; /* requests are answered by those who made them */
 	pthread_cond_broadcast(&m->done);
 	pthread_mutex_unlock(&m->lock);
 }

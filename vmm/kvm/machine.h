@@ -83,9 +83,24 @@ int machine_agent_connect(struct machine *m, struct err *e);
 /* Does a program of the guest have the port open? *ret_opens (NULL allowed): how often one opened it. */
 bool machine_agent_is_open(struct machine *m, uint64_t *ret_opens);
 
+/*
+ * Events of the guest's own. From any thread, also while the engine works on the machine.
+ * NMI: 0 when the guest will take it; 1 when it merges with those that wait already, as on a CPU.
+ */
 int machine_inject_nmi(struct machine *m, size_t vcpu, struct err *e);
-/* bank 1, uncorrected, in the address given. */
+/* bank 1, uncorrected, in the address given. -EBUSY: for two seconds another event was on its way in. */
 int machine_inject_mce(struct machine *m, size_t vcpu, uint64_t status, uint64_t addr, struct err *e);
+
+/* What of a vCPU's own events KVM has in hand, and what keeps the next one out. */
+struct machine_events {
+	unsigned nmi_pending; /* accepted and not begun: at most 2, or 1 while the guest handles one; KVM drops the rest */
+	bool nmi_injected;    /* begun, and cut short by an exit: goes in again */
+	bool nmi_masked;      /* the guest is in its handler, up to the next IRET */
+	bool exception;	      /* one is queued: a machine check, or a fault that was cut short */
+	uint64_t mcg_status;  /* MSR IA32_MCG_STATUS; 0 without machine checks */
+};
+/* From any thread. */
+int machine_events(struct machine *m, size_t vcpu, struct machine_events *ret, struct err *e);
 
 /* Host view of guest RAM for test harnesses; NULL when not RAM. Follows remaps: valid until the next flip. */
 uint8_t *machine_ram(struct machine *m, uint64_t gpa, size_t len);

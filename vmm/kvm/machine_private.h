@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Inside of our VMM. Threads: one per vCPU, and one engine thread at a time that
- * calls the backend ops and machine_*().
+ * Inside of our VMM. Threads: one per vCPU, one engine thread at a time that calls
+ * the backend ops and machine_*(), and any others that only inject events.
  *
  * Locking, all of it:
  * - machine.lock guards every field marked (L). `go` wakes vCPU threads, `done`
@@ -43,6 +43,17 @@ struct cpu_job {
 	int (*run)(struct cpu_job *job, struct cpu *c);
 };
 
+/*
+ * The same from any thread and beside the engine's jobs. -EAGAIN of run(): not now, once
+ * more after the vCPU was in the guest. Lives on the caller's stack.
+ */
+struct cpu_request {
+	struct cpu_job job;
+	struct cpu_request *next; /* (L) */
+	bool done;		  /* (L) */
+	int result;		  /* (L) */
+};
+
 enum cpu_state {
 	CPU_NEW,     /* no thread yet */
 	CPU_RUNNING, /* in KVM_RUN, or handling an exit and about to come round */
@@ -62,6 +73,8 @@ struct cpu {
 	atomic_bool in_run;    /* between entering and leaving KVM_RUN */
 	enum cpu_state state;  /* (L) */
 	struct cpu_job *job;   /* (L) */
+	struct cpu_request *requests; /* (L) of other threads than the engine's, oldest first */
+	bool serving;		      /* (L) one of them is being run, out of the queue */
 	bool job_busy;	       /* (L) the thread is running it */
 	int job_result;	       /* (L) */
 	bool held;	       /* (L) verdict HOLD, until machine.releases changes */
@@ -146,6 +159,9 @@ bool cpu_kick(struct cpu *c); /* caller holds lock; true: it was in KVM_RUN */
 /* Runs job on one vCPU or on all (CPU_ALL), each out of guest mode; the first failure is returned. ret may be NULL. */
 int cpus_call(struct machine *m, size_t which, struct cpu_job *job, uint64_t timeout_us, struct backend_barrier *ret,
 	      struct err *e);
+/* request.c: any thread. -EBUSY when run() said -EAGAIN all the time. */
+int cpu_request(struct machine *m, size_t vcpu, struct cpu_request *r, uint64_t timeout_us, struct err *e);
+void cpu_serve(struct cpu *c); /* caller holds lock; given up while a request runs */
 void machine_end(struct machine *m, enum backend_run_state state, enum backend_event_kind event, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 bool machine_ended(struct machine *m);
