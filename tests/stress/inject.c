@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A second NMI that comes while one is pending on the same vCPU is lost by design
- * of the CPU, and a second machine check before the first is acknowledged is a
+ * An NMI that comes while others are pending on the same vCPU merges with them by
+ * design of the CPU, and a second machine check before the first is acknowledged is a
  * shutdown: so each vCPU is sent the next one only when it has counted the last,
- * of either kind. (On KVM for AMD under an emulator an NMI that met a pending machine
+ * of either kind, and one that merged all the same is not expected to be seen.
+ * (On KVM for AMD under an emulator an NMI that met a pending machine
  * check on its vCPU got lost, 1 to 2 of 30, with next to no change of text going on.)
  * Sent from the engine's thread, since a machine has one caller at a time; they
  * arrive while it goes on with the stage that it was about to begin.
@@ -58,8 +59,10 @@ static int stream_poll(struct injector *i, struct inject_stream *s, uint64_t now
 	s->turn = (s->turn + 1) % g->vcpus;
 	if (!stream_settled(&i->nmi, g, vcpu) || !stream_settled(&i->mce, g, vcpu))
 		return 0;
-	s->sent[vcpu]++;
-	return s->send(g, vcpu, e);
+	int r = s->send(g, vcpu, e);
+	if (r == 0)
+		s->sent[vcpu]++;
+	return r < 0 ? r : 0;
 }
 
 int injector_poll(struct injector *i, struct err *e)

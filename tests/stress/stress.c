@@ -115,6 +115,24 @@ static void violation_print(const struct guest *g, unsigned vcpu)
 	fputc('\n', stderr);
 }
 
+/* Where an event that the guest did not see once is: still in KVM's hands, or gone. */
+static void lost_print(const struct injector *i)
+{
+	for (unsigned v = 0; v < i->guest->vcpus; v++) {
+		const struct smp_vcpu *seen = &i->guest->cpus[v];
+		struct machine_events now;
+
+		if (seen->nmi_seen == i->nmi.sent[v] && seen->mce_seen == i->mce.sent[v])
+			continue;
+		fprintf(stderr, "stress: vCPU %u: %" PRIu64 " of %" PRIu64 " NMIs and %" PRIu64 " of %" PRIu64
+			" machine checks seen", v, seen->nmi_seen, i->nmi.sent[v], seen->mce_seen, i->mce.sent[v]);
+		if (machine_events(i->guest->machine, v, &now, NULL) >= 0)
+			fprintf(stderr, "; KVM has %u NMIs pending, %d injected, masked %d, exception %d, MCG_STATUS %" PRIx64,
+				now.nmi_pending, now.nmi_injected, now.nmi_masked, now.exception, now.mcg_status);
+		fputc('\n', stderr);
+	}
+}
+
 /* An idle vCPU proves nothing. */
 static int outcome_check(const struct guest *g, const struct outcome *o, struct err *e)
 {
@@ -169,6 +187,7 @@ static int run(const struct options *options, struct outcome *ret, struct err *e
 	outcome_count(g, &o);
 	for (unsigned i = 0; i < g->vcpus; i++)
 		violation_print(g, i);
+	lost_print(&injector);
 	*ret = o;
 	return r < 0 ? r : outcome_check(g, &o, e);
 }
