@@ -94,6 +94,10 @@ check:
 	$(Q)tests/install-deps build run check rig
 	$(AGAIN) check-build
 	$(Q)tests/run
+check-full:
+	$(Q)tests/install-deps build run check rig
+	$(AGAIN) check-build stress-static
+	$(Q)VMPOKE_FULL=1 tests/run
 bench:
 	$(Q)tests/install-deps build run check bench
 	$(AGAIN) all guest bench-modes
@@ -134,7 +138,7 @@ tidy:
 deps-list:
 	@cat tests/packages
 
-.PHONY: unit fuzz-build guest rig test-binaries san-binaries fake-workers check-build demo check bench fuzz \
+.PHONY: unit fuzz-build guest rig test-binaries san-binaries fake-workers check-build demo check check-full bench fuzz \
 	analyze analyze-tidy analyze-cppcheck tidy deps-list
 .SECONDARY:
 

@@ -26,6 +26,7 @@ struct changer {
 	struct poke_log log;
 	struct poke_plan **plans; /* of group i: [2 * i] from old to new, [2 * i + 1] back */
 	uint8_t *versions;	  /* what each group holds */
+	size_t *sizes;		  /* how many sites each group has */
 };
 
 void changer_free(struct changer *c)
@@ -36,6 +37,7 @@ void changer_free(struct changer *c)
 		plan_free(c->plans[i]);
 	free(c->plans);
 	free(c->versions);
+	free(c->sizes);
 	free(c);
 }
 
@@ -109,8 +111,11 @@ int changer_create(struct guest *g, const struct options *o, struct injector *in
 	stack_scan_init(&c->scan, g);
 	c->plans = calloc(2 * g->n_groups, sizeof(struct poke_plan *));
 	c->versions = calloc(g->n_groups, 1);
-	if (!c->plans || !c->versions)
+	c->sizes = calloc(g->n_groups, sizeof(*c->sizes));
+	if (!c->plans || !c->versions || !c->sizes)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	for (size_t i = 0; i < g->n_sites; i++)
+		c->sizes[g->group_of[i]]++;
 	for (size_t i = 0; r >= 0 && !o->naive && i < 2 * g->n_groups; i++)
 		r = plan_make(c, i / 2, (int)(i % 2), info.caps, e);
 	if (r < 0)
@@ -170,8 +175,14 @@ static int change_one(struct changer *c, size_t group, struct change_figures *f,
 		return 0;
 	}
 	f->flips++;
+	f->changes += c->sizes[group];
 	c->versions[group] = (uint8_t)!from;
 	return 0;
+}
+
+static bool is_enough(const struct options *o, const struct change_figures *f)
+{
+	return (o->flips && f->flips >= o->flips) || (o->changes && f->changes >= o->changes);
 }
 
 int changer_run(struct changer *c, struct change_figures *ret, struct err *e)
@@ -181,7 +192,7 @@ int changer_run(struct changer *c, struct change_figures *ret, struct err *e)
 	size_t group = 0;
 	int r = 0;
 
-	while (r >= 0 && now < deadline && (!c->options->flips || f.flips < c->options->flips)) {
+	while (r >= 0 && now < deadline && !is_enough(c->options, &f)) {
 		if (now >= look && guest_is_dead(c->guest))
 			break;
 		if (now >= look)

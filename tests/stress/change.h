@@ -9,6 +9,7 @@
 /* Added up over all transactions. */
 struct change_figures {
 	uint64_t flips; /* transactions done */
+	uint64_t changes; /* sites they changed, added up */
 	uint64_t busy;	/* given up by the engine in time, nothing changed */
 	uint64_t traps, kicked, already_out, waited_us;
 	uint64_t longest_us, spent_us;

@@ -109,6 +109,8 @@ static const struct option_row rows[] = {
 	{ "--shapes", "LIST", "only these shapes, in turn: call,jmp,...", take_shapes, AT(shapes), 0, 0 },
 	{ "--batch", "N", "sites per transaction (all of them)", take_number, AT(batch), 1, SMP_SITES_MAX },
 	{ "--flips", "N", "end after so many transactions", take_number, AT(flips), 1, 1000000000 },
+	{ "--changes", "N", "end after so many changed sites, over all transactions", take_number, AT(changes), 1,
+	  1000000000 },
 	{ "--gap", "US", "rest between two transactions (0)", take_number, AT(gap), 0, 10000000 },
 	{ "--inside", NULL, "no site across the edge of a line or page", take_switch, AT(inside), 0, 0 },
 	{ "--prefer", NULL, "the changing thread before the vCPUs' (nice)", take_switch, AT(prefer), 0, 0 },

@@ -15,6 +15,7 @@ struct options {
 	unsigned vcpus, seconds;
 	unsigned sites;	     /* changed in turn with the others; 0: every shape at every place */
 	unsigned flips;	     /* stop after so many; 0: only the time counts */
+	unsigned changes;    /* the same, of sites: a transaction may change many */
 	unsigned batch;	     /* sites per transaction; 0: as many as the traps allow */
 	unsigned gap;	     /* µs between two transactions, for the guest to look at stable text */
 	unsigned pairs;	     /* how many */

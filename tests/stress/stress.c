@@ -46,7 +46,7 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 	const uint64_t *kinds = r->sum.violations;
 
 	return json_pack("{s:s, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
 			 "mode", options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)r->change.flips,
 			 "flips_per_s", per_second(r->change.flips, r->elapsed_us), "violations",
 			 (json_int_t)outcome_violations(r), "guest_iterations", (json_int_t)r->sum.iterations, "traps",
@@ -58,7 +58,7 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 			 (json_int_t)r->change.busy, "sites", (json_int_t)r->sites, "groups", (json_int_t)r->groups,
 			 "checks", (json_int_t)r->sum.checks, "exact_checks", (json_int_t)r->sum.exact, "pairs_checked",
 			 (json_int_t)r->sum.pairs_checked, "pairs_between", (json_int_t)r->sum.pairs_between,
-			 "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
+			 "changes", (json_int_t)r->change.changes, "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
 			 (json_int_t)kinds[SMP_VIOLATION_STALE], "pair", (json_int_t)kinds[SMP_VIOLATION_PAIR],
 			 "exception", (json_int_t)kinds[SMP_VIOLATION_EXCEPTION], "fallen", (json_int_t)r->fallen,
 			 "uncounted", (json_int_t)r->uncounted);
