@@ -17,7 +17,7 @@ stress_run() {
 }
 figure() { jq -r "$1" "$work/result.json"; }
 
-# Ends with the first crash; a machine under load may leave the guest little time until then.
+# Controls end with what they are to show; a machine under load may leave the guest little time until then.
 control_fails() { stress_run 1 --mode naive --vcpus 2 --seconds 15; }
 
 mode_holds() {
@@ -32,7 +32,7 @@ pairs_hold() {
 }
 
 unpaired_fails() {
-	stress_run 1 --mode "$1" --vcpus 4 --seconds 3 --sites 1 --pairs --gap 300 --unpaired || return
+	stress_run 1 --mode "$1" --vcpus 4 --seconds 40 --sites 1 --pairs --gap 300 --unpaired || return
 	[ "$(figure .violation_kinds.pair)" -gt 0 ] || why "no half of a pair was seen"
 }
 
@@ -41,6 +41,14 @@ injected_seen() {
 	stress_run 0 --mode "$1" --vcpus 2 --seconds 3 --nmi 100 --mce 50 || return
 	[ "$(figure .nmi_sent)" -gt 20 ] && [ "$(figure .mce_sent)" -gt 10 ] ||
 		why "only $(figure .nmi_sent) NMIs and $(figure .mce_sent) machine checks were sent"
+}
+
+# One NMI and one machine check at each step of a transaction and each instruction of a
+# site, and a second NMI at each step in the handler of a first. All shapes: e2e/slow.
+injected_at() {
+	stress_run 0 --inject-at --mode "$1" --vcpus 2 --shapes call,mov4,prologue || return
+	[ "$(figure .landed)" -ge 50 ] || why "only $(figure .landed) events came where they were meant to" || return
+	[ "$(figure .blocked)" -ge 16 ] || why "only $(figure .blocked) NMIs waited for the end of another"
 }
 
 hw_holds() { stress_run 0 --mode "$1" --traps hw --vcpus 2 --seconds 3; }
@@ -55,6 +63,7 @@ for mode in flipped staged held stopped; do
 	run_case "$mode, 1 vCPU" mode_holds "$mode" 1
 	run_case "$mode, 4 vCPUs" mode_holds "$mode" 4
 	run_case "$mode, NMIs and machine checks" injected_seen "$mode"
+	run_case "$mode, an event at each step" injected_at "$mode"
 done
 for mode in staged held; do
 	run_case "$mode, debug-register traps" hw_holds "$mode"

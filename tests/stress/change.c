@@ -48,7 +48,7 @@ static int log_state(struct poke_log *log, enum poke_state state, bool was_runni
 
 	(void)state;
 	(void)was_running;
-	return injector_poll(c->injector, e);
+	return c->injector ? injector_poll(c->injector, e) : 0;
 }
 
 static void want_fill(const struct guest *g, size_t index, int from, struct plan_want *w)
@@ -154,7 +154,7 @@ static int change_poke(struct changer *c, size_t group, int from, struct change_
 }
 
 /* A transaction given up leaves all bytes old: the seq after it is stable for them, and no pair check spans it. */
-static int change_one(struct changer *c, size_t group, struct change_figures *f, struct err *e)
+int changer_change(struct changer *c, size_t group, struct change_figures *f, struct err *e)
 {
 	uint64_t *seq = &c->guest->groups[group].seq, began;
 	int from = c->versions[group], r;
@@ -180,9 +180,25 @@ static int change_one(struct changer *c, size_t group, struct change_figures *f,
 	return 0;
 }
 
+int changer_version(const struct changer *c, size_t group)
+{
+	return c->versions[group];
+}
+
 static bool is_enough(const struct options *o, const struct change_figures *f)
 {
 	return (o->flips && f->flips >= o->flips) || (o->changes && f->changes >= o->changes);
+}
+
+/* The control of the pairs has shown what it is for. */
+static bool has_failed(const struct changer *c)
+{
+	struct smp_vcpu sum;
+
+	if (!c->options->unpaired)
+		return false;
+	guest_sum(c->guest, &sum);
+	return guest_violations(&sum) > 0;
 }
 
 int changer_run(struct changer *c, struct change_figures *ret, struct err *e)
@@ -193,13 +209,13 @@ int changer_run(struct changer *c, struct change_figures *ret, struct err *e)
 	int r = 0;
 
 	while (r >= 0 && now < deadline && !is_enough(c->options, &f)) {
-		if (now >= look && guest_is_dead(c->guest))
+		if (now >= look && (guest_is_dead(c->guest) || has_failed(c)))
 			break;
 		if (now >= look)
 			look = now + LOOK_US;
 		r = injector_poll(c->injector, e);
 		if (r >= 0)
-			r = change_one(c, group, &f, e);
+			r = changer_change(c, group, &f, e);
 		group = (group + 1) % c->guest->n_groups;
 		if (c->options->gap)
 			usleep(c->options->gap);

@@ -19,7 +19,7 @@ struct change_figures {
 
 struct changer;
 
-/* injector: told at every state of every transaction. */
+/* injector: told at every state of every transaction; NULL: none, and no changer_run(). */
 int changer_create(struct guest *g, const struct options *o, struct injector *injector, struct changer **ret,
 		   struct err *e);
 void changer_free(struct changer *c); /* NULL allowed */
@@ -27,5 +27,10 @@ DEFINE_CLEANUP(struct changer, changer_free)
 
 /* Until the time is over, the flips are done or the guest is dead. Ends early with an error that is not "busy". */
 int changer_run(struct changer *c, struct change_figures *ret, struct err *e);
+
+/* One transaction. One that was busy is counted and is no error. */
+int changer_change(struct changer *c, size_t group, struct change_figures *f, struct err *e);
+/* What the group holds: 0 old, 1 new. */
+int changer_version(const struct changer *c, size_t group);
 
 #endif

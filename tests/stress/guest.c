@@ -7,6 +7,7 @@
 #include "tests/stress/guest.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -82,7 +83,7 @@ int guest_create(const struct options *o, struct guest **ret, struct err *e)
 	if (r < 0)
 		return r;
 	g->control->vcpus = o->vcpus;
-	g->control->has_apic = apic;
+	g->control->has_apic = apic && !o->at; /* there each event is to come where it is meant to */
 	g->control->timer_count = TIMER_COUNT;
 	g->control->use_mce = o->mce > 0;
 	r = layout_make(g, o, e);
@@ -185,4 +186,37 @@ uint64_t guest_violations(const struct smp_vcpu *sum)
 	for (size_t k = 0; k < SMP_VIOLATION_KINDS; k++)
 		n += sum->violations[k];
 	return n;
+}
+
+/* "call/line#7+0x2" for an address in a site or just behind it, where a breakpoint's RIP is. */
+static void address_print(const struct guest *g, uint64_t address)
+{
+	fprintf(stderr, "0x%" PRIx64, address);
+	for (size_t i = 0; i < g->n_sites; i++) {
+		const struct text_site *s = &g->sites[i];
+
+		if (address >= s->gva && address <= s->gva + s->len)
+			fprintf(stderr, " (%s/%s#%zu+0x%" PRIx64 ")", s->shape->name, text_place_name(s->place), i,
+				address - s->gva);
+	}
+}
+
+void guest_violation_print(const struct guest *g, unsigned vcpu)
+{
+	static const char *const names[SMP_VIOLATION_KINDS] = { "none", "result", "stale", "pair", "exception", "nested" };
+	const struct smp_vcpu *v = &g->cpus[vcpu];
+
+	if (v->kind == SMP_VIOLATION_NONE || v->kind >= SMP_VIOLATION_KINDS)
+		return;
+	fprintf(stderr, "stress: vCPU %u: first violation: %s, ", vcpu, names[v->kind]);
+	if (v->kind >= SMP_VIOLATION_EXCEPTION) {
+		fprintf(stderr, "vector %" PRIu64 ", error code 0x%" PRIx64 ", RIP ", v->site, v->value);
+		address_print(g, v->expected);
+	} else if (v->site < g->n_sites) {
+		fprintf(stderr, "site ");
+		address_print(g, g->sites[v->site].gva);
+		fprintf(stderr, " gave 0x%" PRIx64 ", expected 0x%" PRIx64 ", seq %" PRIu64, v->value, v->expected,
+			v->seq);
+	}
+	fputc('\n', stderr);
 }

@@ -40,6 +40,8 @@ unsigned guest_rest(struct guest *g);
 /* Sums over all vCPUs. */
 void guest_sum(const struct guest *g, struct smp_vcpu *ret);
 uint64_t guest_violations(const struct smp_vcpu *sum);
+/* One line on stderr about the vCPU's first violation, if there was one. */
+void guest_violation_print(const struct guest *g, unsigned vcpu);
 
 /* What the guest must be told before the start; layout.c. */
 int layout_make(struct guest *g, const struct options *o, struct err *e);

@@ -53,10 +53,14 @@ for mode in $modes; do
 	expect 0 "$mode, NMIs and machine checks" nmi_seen 20 --mode "$mode" --traps $traps --vcpus 2 --nmi 50 --mce 20 \
 		--seconds 6
 done
+for mode in flipped staged held stopped; do
+	expect 0 "$mode, an event at each step and instruction" landed 100 --inject-at --mode "$mode" --traps $traps \
+		--vcpus 2
+done
 for mode in flipped held; do
 	expect 0 "$mode changes pairs at once" flips $pairs --mode $mode --traps $traps --vcpus 4 --sites 1 --pairs \
 		--shapes call --flips $pairs
 done
 expect 1 "halves changed apart are seen" flips 1 --mode flipped --vcpus 4 --sites 1 --pairs --shapes call --unpaired \
-	--seconds 20
+	--seconds 60
 exit $bad

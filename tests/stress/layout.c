@@ -135,8 +135,11 @@ static int context_sites(struct layout *l, enum smp_context context, struct err 
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(extras); i++) {
 		const struct text_shape *shape = text_shape_find(extras[i].shape, strlen(extras[i].shape));
 
-		if (extras[i].context == context && !(l->options->hw && shape->may_fault))
-			r = site_place(l, shape, extras[i].place, e);
+		if (extras[i].context != context || (l->options->hw && shape->may_fault))
+			continue;
+		r = site_place(l, shape, extras[i].place, e);
+		if (l->options->at)
+			break;
 	}
 	return r;
 }
@@ -191,8 +194,10 @@ static int site_join(struct layout *l, size_t index, struct err *e)
 	bool paired = half && !l->options->unpaired, multi = traps > 1;
 	int r = 0;
 
+	bool apart = multi != l->multi || (half && !paired);
+
 	if (!paired || half == 1)
-		r = group_choose(l, paired ? 2 : 1, paired ? 2 : traps, multi != l->multi || (half && !paired), e);
+		r = group_choose(l, paired ? 2 : 1, paired ? 2 : traps, apart && !l->options->at, e);
 	l->multi = multi;
 	l->guest->group_of[index] = l->table[index].group = (uint32_t)l->guest->n_groups - 1;
 	return r;

@@ -105,6 +105,8 @@ static const struct option_row rows[] = {
 	{ "--nmi", "RATE", "NMIs per second, over all vCPUs", take_number, AT(nmi), 0, 100000 },
 	{ "--mce", "RATE", "machine checks per second, over all vCPUs", take_number, AT(mce), 0, 100000 },
 	{ "--traps", "KIND", "int3, or hw: debug registers, 4 instructions a transaction (int3)", take_traps, 0, 0, 0 },
+	{ "--inject-at", NULL, "an NMI, then a machine check, at each step of a transaction and each instruction",
+	  take_switch, AT(at), 0, 0 },
 	{ "--json", NULL, "one JSON object on stdout", take_switch, AT(json), 0, 0 },
 	{ "--shapes", "LIST", "only these shapes, in turn: call,jmp,...", take_shapes, AT(shapes), 0, 0 },
 	{ "--batch", "N", "sites per transaction (all of them)", take_number, AT(batch), 1, SMP_SITES_MAX },
@@ -155,6 +157,8 @@ int options_parse(int argc, char *argv[], struct options *ret)
 	}
 	if (!o.has_mode)
 		return refuse("--mode", "missing");
+	if (o.at && (o.naive || o.pairs))
+		return refuse("--inject-at", "not with pairs, not with naive stores");
 	*ret = o;
 	return 0;
 }

@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "tests/stress/change.h"
+#include "tests/stress/at.h"
 
 enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_NOT_RUN = 3, EXIT_SKIP = 77 };
 
@@ -46,7 +46,7 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 	const uint64_t *kinds = r->sum.violations;
 
 	return json_pack("{s:s, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 			 "mode", options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)r->change.flips,
 			 "flips_per_s", per_second(r->change.flips, r->elapsed_us), "violations",
 			 (json_int_t)outcome_violations(r), "guest_iterations", (json_int_t)r->sum.iterations, "traps",
@@ -60,7 +60,8 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 			 (json_int_t)r->sum.pairs_checked, "pairs_between", (json_int_t)r->sum.pairs_between,
 			 "changes", (json_int_t)r->change.changes, "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
 			 (json_int_t)kinds[SMP_VIOLATION_STALE], "pair", (json_int_t)kinds[SMP_VIOLATION_PAIR],
-			 "exception", (json_int_t)kinds[SMP_VIOLATION_EXCEPTION], "fallen", (json_int_t)r->fallen,
+			 "exception", (json_int_t)kinds[SMP_VIOLATION_EXCEPTION], "nested",
+			 (json_int_t)kinds[SMP_VIOLATION_NESTED], "fallen", (json_int_t)r->fallen,
 			 "uncounted", (json_int_t)r->uncounted);
 }
 
@@ -80,39 +81,6 @@ static void outcome_print(const struct options *o, const struct outcome *r)
 	if (o->json)
 		putchar('\n');
 	json_decref(json);
-}
-
-/* "call/line#7+0x2" for an address in a site or just behind it, where a breakpoint's RIP is. */
-static void address_print(const struct guest *g, uint64_t address)
-{
-	fprintf(stderr, "0x%" PRIx64, address);
-	for (size_t i = 0; i < g->n_sites; i++) {
-		const struct text_site *s = &g->sites[i];
-
-		if (address >= s->gva && address <= s->gva + s->len)
-			fprintf(stderr, " (%s/%s#%zu+0x%" PRIx64 ")", s->shape->name, text_place_name(s->place), i,
-				address - s->gva);
-	}
-}
-
-static void violation_print(const struct guest *g, unsigned vcpu)
-{
-	static const char *const names[SMP_VIOLATION_KINDS] = { "none", "result", "stale", "pair", "exception" };
-	const struct smp_vcpu *v = &g->cpus[vcpu];
-
-	if (v->kind == SMP_VIOLATION_NONE || v->kind >= SMP_VIOLATION_KINDS)
-		return;
-	fprintf(stderr, "stress: vCPU %u: first violation: %s, ", vcpu, names[v->kind]);
-	if (v->kind == SMP_VIOLATION_EXCEPTION) {
-		fprintf(stderr, "vector %" PRIu64 ", error code 0x%" PRIx64 ", RIP ", v->site, v->value);
-		address_print(g, v->expected);
-	} else if (v->site < g->n_sites) {
-		fprintf(stderr, "site ");
-		address_print(g, g->sites[v->site].gva);
-		fprintf(stderr, " gave 0x%" PRIx64 ", expected 0x%" PRIx64 ", seq %" PRIu64, v->value, v->expected,
-			v->seq);
-	}
-	fputc('\n', stderr);
 }
 
 /* Where an event that the guest did not see once is: still in KVM's hands, or gone. */
@@ -186,10 +154,40 @@ static int run(const struct options *options, struct outcome *ret, struct err *e
 	o.mce_sent = inject_stream_sent(&injector.mce);
 	outcome_count(g, &o);
 	for (unsigned i = 0; i < g->vcpus; i++)
-		violation_print(g, i);
+		guest_violation_print(g, i);
 	lost_print(&injector);
 	*ret = o;
 	return r < 0 ? r : outcome_check(g, &o, e);
+}
+
+static void at_print(const struct options *o, const struct at_figures *f)
+{
+	json_t *json = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "mode",
+				 options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)f->change.flips,
+				 "violations", (json_int_t)at_violations(f), "nmi_sent", (json_int_t)f->nmis, "mce_sent",
+				 (json_int_t)f->mces, "landed", (json_int_t)f->landed, "blocked", (json_int_t)f->blocked,
+				 "places", (json_int_t)f->places, "stages", (json_int_t)f->stages, "steps",
+				 (json_int_t)f->steps, "traps", (json_int_t)f->change.traps, "busy",
+				 (json_int_t)f->change.busy, "dirty", (json_int_t)f->dirty, "uncounted",
+				 (json_int_t)f->uncounted, "fallen", (json_int_t)f->fallen);
+
+	json_dumpf(json, stdout, o->json ? 0 : JSON_INDENT(2));
+	putchar('\n');
+	json_decref(json);
+}
+
+static int main_at(const struct options *o)
+{
+	struct at_figures f = { 0 };
+	struct err e = { 0 };
+	int r = at_run(o, &f, &e);
+
+	if (r < 0)
+		fprintf(stderr, "stress: %s\n", e.text);
+	at_print(o, &f);
+	if (at_violations(&f))
+		return EXIT_VIOLATION;
+	return r < 0 ? EXIT_NOT_RUN : 0;
 }
 
 int main(int argc, char *argv[])
@@ -208,6 +206,8 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "stress: /dev/kvm: %s\n", strerror(errno));
 		return EXIT_SKIP;
 	}
+	if (options.at)
+		return main_at(&options);
 	int r = run(&options, &outcome, &e);
 	if (r < 0)
 		fprintf(stderr, "stress: %s\n", e.text);

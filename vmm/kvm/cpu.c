@@ -81,7 +81,7 @@ static bool may_run(const struct cpu *c)
 		return true;
 	if (c->held && m->releases == c->held_since && m->handler)
 		return false;
-	return !m->stop && !c->halted;
+	return !m->stop && !c->halted && !c->parked;
 }
 
 /* Caller holds the lock. */

@@ -102,6 +102,12 @@ struct machine_events {
 /* From any thread. */
 int machine_events(struct machine *m, size_t vcpu, struct machine_events *ret, struct err *e);
 
+/*
+ * For test harnesses: this vCPU does not enter the guest (again), wherever it stands, while
+ * the others run; jobs, steps and injections reach it all the same. Returns at once.
+ */
+void machine_park(struct machine *m, size_t vcpu, bool parked);
+
 /* Host view of guest RAM for test harnesses; NULL when not RAM. Follows remaps: valid until the next flip. */
 uint8_t *machine_ram(struct machine *m, uint64_t gpa, size_t len);
 

@@ -83,6 +83,7 @@ struct cpu {
 	bool sw_off;	       /* (L) ... and that it need not: the guest uses int3 itself */
 	unsigned foreign;      /* (L) int3 of the guest since the last arm() */
 	uint64_t held_since;   /* (L) machine.releases when hit() was asked */
+	bool parked;	       /* (L) by machine_park() */
 	bool halted;	       /* (L) HLT without an in-kernel irqchip */
 	bool io_pending;       /* registers are whole only after KVM_RUN is entered again */
 	bool synced;	       /* run->s.regs are the registers */

@@ -115,3 +115,13 @@ int cpu_request(struct machine *m, size_t vcpu, struct cpu_request *r, uint64_t 
 			       result == -EBUSY ? "has another event on its way into the guest" : strerror(-result));
 	return result;
 }
+
+void machine_park(struct machine *m, size_t vcpu, bool parked)
+{
+	pthread_mutex_lock(&m->lock);
+	m->cpus[vcpu].parked = parked;
+	if (parked)
+		cpu_kick(&m->cpus[vcpu]);
+	pthread_cond_broadcast(&m->go);
+	pthread_mutex_unlock(&m->lock);
+}

@@ -67,15 +67,16 @@ void report(uint64_t vcpu, const struct smp_vcpu *v)
 		[SMP_VIOLATION_STALE] = "stale",
 		[SMP_VIOLATION_PAIR] = "pair",
 		[SMP_VIOLATION_EXCEPTION] = "exception",
+		[SMP_VIOLATION_NESTED] = "nested",
 	};
 
 	lock_take(vcpu + 1);
 	put_text("violation ");
 	put_text(names[v->kind]);
 	put_hex(" vcpu ", vcpu);
-	put_hex(v->kind == SMP_VIOLATION_EXCEPTION ? " vector " : " site ", v->site);
-	put_hex(v->kind == SMP_VIOLATION_EXCEPTION ? " error " : " value ", v->value);
-	put_hex(v->kind == SMP_VIOLATION_EXCEPTION ? " rip " : " expected ", v->expected);
+	put_hex(v->kind >= SMP_VIOLATION_EXCEPTION ? " vector " : " site ", v->site);
+	put_hex(v->kind >= SMP_VIOLATION_EXCEPTION ? " error " : " value ", v->value);
+	put_hex(v->kind >= SMP_VIOLATION_EXCEPTION ? " rip " : " expected ", v->expected);
 	put_hex(" seq ", v->seq);
 	put('\n');
 	__atomic_store_n(&lock, 0, __ATOMIC_SEQ_CST);

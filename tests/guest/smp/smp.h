@@ -51,6 +51,7 @@ enum smp_violation {
 	SMP_VIOLATION_STALE,	 /* a legal result, but not of the text that all vCPUs must see by now */
 	SMP_VIOLATION_PAIR,	 /* one half new, then the other half old */
 	SMP_VIOLATION_EXCEPTION, /* site: vector; value: error code; expected: RIP */
+	SMP_VIOLATION_NESTED,	 /* an NMI in the handler of another one; as EXCEPTION */
 	SMP_VIOLATION_KINDS,
 };
 
@@ -68,7 +69,8 @@ struct smp_control {
 	struct smp_range sites[SMP_CONTEXTS];
 	uint32_t stop;	  /* finish your round, then rest */
 	uint32_t use_mce; /* machine checks will come */
-	uint32_t pad[6];
+	uint32_t nmi_wait; /* an NMI's handler waits at its start while this is set */
+	uint32_t pad[5];
 };
 
 struct smp_site {
@@ -99,7 +101,9 @@ struct smp_vcpu {
 	/* The first violation. */
 	uint32_t kind;
 	uint64_t site, value, expected, seq;
-	uint64_t pad[13]; /* lines of its own */
+	uint64_t nmi_rip, mce_rip; /* what the last one interrupted */
+	uint64_t in_nmi;	   /* handlers of NMIs that have begun and not ended: never more than one */
+	uint64_t pad[9];	   /* lines of its own */
 };
 
 _Static_assert(sizeof(struct smp_control) == 88, "layout of struct smp_control");

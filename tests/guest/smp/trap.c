@@ -50,6 +50,25 @@ static void machine_check(void)
 	count(&self()->mce_seen);
 }
 
+/*
+ * NMIs are blocked from one's delivery to its IRET, whatever a host does in between. A
+ * machine check's IRET lifts that too, so the host must not send both at once.
+ */
+static void nmi(const struct trap_frame *frame)
+{
+	struct smp_vcpu *v = self();
+
+	if (v->in_nmi)
+		violation(SMP_VIOLATION_NESTED, frame->vector, 0, frame->rip, 0);
+	v->in_nmi++;
+	v->nmi_rip = frame->rip;
+	while (CONTROL->nmi_wait)
+		__asm__ volatile("pause");
+	check_sites(SMP_IN_NMI);
+	v->in_nmi--;
+	count(&v->nmi_seen);
+}
+
 static void unexpected(const struct trap_frame *frame)
 {
 	violation(SMP_VIOLATION_EXCEPTION, frame->vector, frame->error_code, frame->rip, 0);
@@ -61,10 +80,10 @@ void trap_handle(struct trap_frame *frame)
 {
 	switch (frame->vector) {
 	case VECTOR_NMI:
-		check_sites(SMP_IN_NMI);
-		count(&self()->nmi_seen);
+		nmi(frame);
 		return;
 	case VECTOR_MCE:
+		self()->mce_rip = frame->rip;
 		machine_check();
 		return;
 	case VECTOR_TIMER:
