@@ -4,6 +4,7 @@
  * says. What is not ours goes to the guest as its own exception. Must never
  * swallow a trap of the guest, nor give it one of ours.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <sys/ioctl.h>
 
@@ -12,6 +13,7 @@
 
 #define VECTOR_DB 1
 #define VECTOR_BP 3
+#define RFLAGS_TF (1ull << 8)
 #define RFLAGS_RF (1ull << 16)
 #define DR6_TRAPS 0xfull
 #define DR6_BS	  (1ull << 14)
@@ -187,6 +189,27 @@ static void deliver(struct cpu *c, enum backend_trap kind)
 			    c->index, (unsigned long long)rip, -r);
 }
 
+static bool host_is_svm(void)
+{
+	unsigned a, b, c = 0, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1 << 2;
+}
+
+/*
+ * KVM for AMD steps the guest by TF where an NMI has to wait for an IRET or an interrupt
+ * shadow (svm_enable_nmi_window(), arch/x86/kvm/svm/svm.c), and while debug registers of
+ * ours are set db_interception() reports the end of its own step to us. It hides that TF
+ * from RFLAGS; a guest that steps itself shows it.
+ */
+static bool is_nmi_window(struct cpu *c)
+{
+	struct vcpu_regs regs;
+
+	return (c->run->debug.arch.dr6 & DR6_BS) && host_is_svm() && cpu_regs_at_exit(c, &regs) == 0 &&
+	       !(regs.rflags & RFLAGS_TF);
+}
+
 void trap_debug_exit(struct cpu *c)
 {
 	const struct kvm_debug_exit_arch *d = &c->run->debug.arch;
@@ -195,6 +218,8 @@ void trap_debug_exit(struct cpu *c)
 		deliver(c, BACKEND_TRAP_KIND_INT3);
 	else if (d->dr6 & DR6_TRAPS) /* KVM reports these only while ours are set; one may arrive after they are gone */
 		deliver(c, BACKEND_TRAP_KIND_HW);
+	else if (is_nmi_window(c))
+		return;
 	else if (deliver_db(c) < 0) /* the guest's own single-step or ICEBP */
 		machine_end(c->m, BACKEND_BROKEN, BACKEND_EVENT_PANICKED, "vCPU %zu: #DB cannot be delivered", c->index);
 }
