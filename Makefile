@@ -105,7 +105,7 @@ help:
 		all "vmpoked, vmpoke-vm and vmpoke in $(BUILD)/ (default)" \
 		demo "a live Debian kernel patched and put back, under 3 minutes" \
 		check "all tests; installs missing packages when root" \
-		check-full "the same, and the long stress tests on every lane of the rig: up to 1.5 hours" \
+		check-full "the same, and the long stress tests on lanes v, n and e of the rig: an hour or more" \
 		bench "pause of a patch against stop/cont and gdb" \
 		fuzz "60 s of each fuzz target (FUZZ_SECONDS=60)" \
 		analyze "clang-tidy and cppcheck" \

@@ -117,6 +117,7 @@ struct backend_flip {
 enum backend_verdict {
 	BACKEND_HIT_FOREIGN, /* not ours: delivered to the guest as its own #BP or #DB, as if we were not there */
 	BACKEND_HIT_RESUME,  /* *regs (gpr, rip, rflags) is what the vCPU goes on with */
+	BACKEND_HIT_STEP,    /* the instruction at the trap is done by one step at regs->rip, where a copy of it lies */
 	BACKEND_HIT_HOLD,    /* stays in the host; hit() is asked again after release() */
 	BACKEND_HIT_FAULT,   /* the emulated access faults: deliver #SS/#PF/#GP as in *fault */
 };
@@ -138,6 +139,9 @@ struct backend_fault {
 struct backend_hit_handler {
 	/*
 	 * On the vCPU's own thread, vCPU out of guest mode, registers in *regs (rip at the trap byte).
+	 * STEP (backends with BACKEND_STEP): interrupts blocked, no breakpoints; counts as part of
+	 * hit() for pause() and arm(NULL). Not stepped when an event or a kick comes first: the vCPU
+	 * is at the trap again then, and comes back.
 	 * A release() that comes after this call began makes a HOLD ask again: none may be lost between.
 	 */
 	enum backend_verdict (*hit)(struct backend_hit_handler *h, struct backend *b, size_t vcpu,

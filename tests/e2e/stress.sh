@@ -51,6 +51,12 @@ injected_at() {
 	[ "$(figure .blocked)" -ge 16 ] || why "only $(figure .blocked) NMIs waited for the end of another"
 }
 
+# A load relative to RIP, and a prologue's pushes: stepped as copies instead of held.
+copies_stepped() {
+	stress_run 0 --inject-at --mode staged --slots --vcpus 2 --shapes load,prologue || return
+	[ "$(figure .copied)" -gt 50 ] || why "only $(figure .copied) instructions were stepped as copies"
+}
+
 hw_holds() { stress_run 0 --mode "$1" --traps hw --vcpus 2 --seconds 3; }
 
 "$stress" --mode stopped --seconds 1 >/dev/null 2>"$work/stderr"
@@ -65,6 +71,7 @@ for mode in flipped staged held stopped; do
 	run_case "$mode, NMIs and machine checks" injected_seen "$mode"
 	run_case "$mode, an event at each step" injected_at "$mode"
 done
+run_case "staged, copies are stepped" copies_stepped
 for mode in staged held; do
 	run_case "$mode, debug-register traps" hw_holds "$mode"
 done

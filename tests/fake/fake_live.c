@@ -476,6 +476,24 @@ void fake_live_sites(struct fake_live *f, size_t n, bool multi)
 	}
 }
 
+void fake_live_slots(struct fake_live *f, size_t n)
+{
+	memset(f->ram + LIVE_SLOTS, 0xcc, n * POKE_SLOT_LEN);
+	for (size_t i = 0; i < n; i++)
+		f->slots[i] = (struct poke_slot){ LIVE_GVA + LIVE_SLOTS + i * POKE_SLOT_LEN,
+						  LIVE_GPA + LIVE_SLOTS + i * POKE_SLOT_LEN };
+	f->plan.slots = f->slots;
+	f->plan.n_slots = n;
+}
+
+bool fake_live_padded(const struct fake_live *f)
+{
+	for (size_t i = 0; i < f->plan.n_slots * POKE_SLOT_LEN; i++)
+		if (f->ram[LIVE_SLOTS + i] != 0xcc)
+			return false;
+	return true;
+}
+
 bool fake_live_holds(const struct fake_live *f, bool new_bytes)
 {
 	for (size_t i = 0; i < f->plan.n_sites; i++) {

@@ -22,6 +22,8 @@
 #define LIVE_SITES_MAX	12
 #define LIVE_SLEEPERS	6
 #define LIVE_STORES_MAX 4096
+#define LIVE_SLOTS	0x2e00u /* offset of the first one, after all sites */
+#define LIVE_SLOTS_MAX	16
 
 /* A thread of the guest: where it stands in one pass through one site. */
 struct live_context {
@@ -78,6 +80,7 @@ struct fake_live {
 	uint64_t seed;
 
 	struct poke_plan plan;
+	struct poke_slot slots[LIVE_SLOTS_MAX];
 	struct poke_site sites[LIVE_SITES_MAX];
 	struct poke_quiesce quiesce;
 	struct poke_log log;
@@ -89,7 +92,7 @@ struct fake_live {
 	enum live_sabotage sabotage;
 	bool insomnia; /* nobody sleeps in the middle of a range */
 
-	unsigned barriers, flips, hits, holds, steps, pauses, new_passes, old_passes, mid_sleeps;
+	unsigned barriers, flips, hits, holds, copies, steps, pauses, new_passes, old_passes, mid_sleeps;
 	unsigned max_kicked; /* most times one vCPU was taken out of guest mode */
 	unsigned kicked[LIVE_VCPUS_MAX];
 	bool seen_new;
@@ -103,6 +106,9 @@ void fake_live_init(struct fake_live *f, uint64_t seed, size_t n_vcpus);
 void fake_live_sites(struct fake_live *f, size_t n, bool multi);
 /* One site with these bytes (hex), same length. */
 void fake_live_site(struct fake_live *f, const char *old_hex, const char *new_hex);
+/* n places for copies of instructions. */
+void fake_live_slots(struct fake_live *f, size_t n);
+bool fake_live_padded(const struct fake_live *f); /* they are padding again */
 uint64_t fake_live_random(struct fake_live *f);
 /* Are all sites old (new), and the rest of the text what it was? */
 bool fake_live_holds(const struct fake_live *f, bool new_bytes);

@@ -241,6 +241,29 @@ static void native(struct fake_live *f, struct live_vcpu *v, const uint8_t *code
 
 /* --- traps --- */
 
+/* The copy in the slot, moved back to where it was made from, is what is executed. */
+static void step_copy(struct fake_live *f, struct live_vcpu *v, uint64_t was)
+{
+	struct live_context *c = &v->context;
+	uint64_t at = c->regs.rip - (LIVE_GVA + LIVE_SLOTS);
+	uint8_t code[ARCH_INSN_MAX];
+	ssize_t n = at % POKE_SLOT_LEN || at >= f->plan.n_slots * POKE_SLOT_LEN
+			    ? -EFAULT
+			    : arch_x86_64.relocate(f->ram + LIVE_SLOTS + at, POKE_SLOT_LEN, c->regs.rip, was, code,
+						   sizeof(code));
+
+	v->held = false;
+	f->copies++;
+	c->regs.rip = was;
+	if (n < 0 || c->site < 0) {
+		live_broke(f, "there is no copy of the instruction in the slot");
+		return;
+	}
+	pass_begins_to_execute(f, c);
+	execute(c, code, (size_t)n);
+	pass_moved(f, c);
+}
+
 static void answered(struct fake_live *f, struct live_vcpu *v, enum backend_verdict verdict, uint64_t was)
 {
 	switch (verdict) {
@@ -265,6 +288,9 @@ static void answered(struct fake_live *f, struct live_vcpu *v, enum backend_verd
 			pass_begins_to_execute(f, &v->context);
 			pass_moved(f, &v->context);
 		}
+		return;
+	case BACKEND_HIT_STEP:
+		step_copy(f, v, was);
 		return;
 	case BACKEND_HIT_FOREIGN:
 		v->held = false;

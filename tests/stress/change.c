@@ -70,6 +70,15 @@ static void want_fill(const struct guest *g, size_t index, int from, struct plan
 	snprintf(w->label, sizeof(w->label), "%s/%s#%zu", s->shape->name, text_place_name(s->place), index);
 }
 
+static int slots_give(struct poke_plan *plan, struct err *e)
+{
+	struct poke_slot slots[4096 / POKE_SLOT_LEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(slots); i++)
+		slots[i].gva = slots[i].gpa = GUEST_SLOTS + i * POKE_SLOT_LEN;
+	return plan_set_slots(plan, slots, ARRAY_SIZE(slots), e);
+}
+
 static int plan_make(struct changer *c, size_t group, int from, unsigned caps, struct err *e)
 {
 	const struct guest *g = c->guest;
@@ -87,6 +96,8 @@ static int plan_make(struct changer *c, size_t group, int from, unsigned caps, s
 		return r;
 	(*plan)->atomic = c->options->pairs && !c->options->unpaired;
 	r = plan_set_mode(*plan, c->options->mode, e);
+	if (r >= 0 && c->options->slots)
+		r = slots_give(*plan, e);
 	if (r >= 0 && (c->options->mode == POKE_MODE_STAGED || c->options->mode == POKE_MODE_HELD))
 		r = plan_set_trap(*plan, c->options->hw ? BACKEND_TRAP_KIND_HW : BACKEND_TRAP_KIND_INT3, e);
 	return r;
@@ -143,6 +154,8 @@ static int change_poke(struct changer *c, size_t group, int from, struct change_
 			 &c->scan.quiesce, &c->log, POKE_TIMEOUT_US, &stats, e);
 
 	f->traps += stats.traps;
+	f->held += stats.held;
+	f->copied += stats.copied;
 	f->kicked += stats.kicked;
 	f->already_out += stats.already_out;
 	f->waited_us += stats.waited_us;

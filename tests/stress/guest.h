@@ -12,6 +12,9 @@
 #include "tests/stress/text.h"
 #include "vmm/kvm/machine.h"
 
+/* Padding behind the text, where the engine may put copies of instructions. */
+#define GUEST_SLOTS (SMP_MEMORY - 4096ul)
+
 struct guest {
 	struct machine *machine;
 	unsigned vcpus;

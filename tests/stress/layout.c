@@ -227,8 +227,8 @@ int layout_make(struct guest *g, const struct options *o, struct err *e)
 	uint8_t *pairs = machine_ram(g->machine, SMP_PAIRS, SMP_PAIRS_MAX * sizeof(struct smp_pair));
 	int r = 0;
 
-	l.arena = (struct text_arena){ .gva = SMP_TEXT, .cap = SMP_MEMORY - SMP_TEXT };
-	l.arena.bytes = machine_ram(g->machine, SMP_TEXT, l.arena.cap);
+	l.arena = (struct text_arena){ .gva = SMP_TEXT, .cap = GUEST_SLOTS - SMP_TEXT };
+	l.arena.bytes = machine_ram(g->machine, SMP_TEXT, SMP_MEMORY - SMP_TEXT);
 	g->sites = calloc(SMP_SITES_MAX, sizeof(*g->sites));
 	g->group_of = calloc(SMP_SITES_MAX, sizeof(*g->group_of));
 	if (!table || !pairs || !l.arena.bytes || !g->sites || !g->group_of)
@@ -236,6 +236,7 @@ int layout_make(struct guest *g, const struct options *o, struct err *e)
 	l.table = (struct smp_site *)(void *)table;
 	l.pairs = (struct smp_pair *)(void *)pairs;
 	text_begin(&l.arena);
+	memset(l.arena.bytes + l.arena.cap, 0xcc, SMP_MEMORY - GUEST_SLOTS);
 	for (enum smp_context c = 0; r >= 0 && c < SMP_CONTEXTS; c++)
 		r = context_fill(&l, c, e);
 	g->control->pairs = o->pairs;

@@ -107,6 +107,7 @@ static const struct option_row rows[] = {
 	{ "--traps", "KIND", "int3, or hw: debug registers, 4 instructions a transaction (int3)", take_traps, 0, 0, 0 },
 	{ "--inject-at", NULL, "an NMI, then a machine check, at each step of a transaction and each instruction",
 	  take_switch, AT(at), 0, 0 },
+	{ "--slots", NULL, "let instructions that cannot be emulated be stepped as copies", take_switch, AT(slots), 0, 0 },
 	{ "--json", NULL, "one JSON object on stdout", take_switch, AT(json), 0, 0 },
 	{ "--shapes", "LIST", "only these shapes, in turn: call,jmp,...", take_shapes, AT(shapes), 0, 0 },
 	{ "--batch", "N", "sites per transaction (all of them)", take_number, AT(batch), 1, SMP_SITES_MAX },

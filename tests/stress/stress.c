@@ -46,7 +46,7 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 	const uint64_t *kinds = r->sum.violations;
 
 	return json_pack("{s:s, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 			 "mode", options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)r->change.flips,
 			 "flips_per_s", per_second(r->change.flips, r->elapsed_us), "violations",
 			 (json_int_t)outcome_violations(r), "guest_iterations", (json_int_t)r->sum.iterations, "traps",
@@ -58,7 +58,8 @@ static json_t *outcome_json(const struct options *o, const struct outcome *r)
 			 (json_int_t)r->change.busy, "sites", (json_int_t)r->sites, "groups", (json_int_t)r->groups,
 			 "checks", (json_int_t)r->sum.checks, "exact_checks", (json_int_t)r->sum.exact, "pairs_checked",
 			 (json_int_t)r->sum.pairs_checked, "pairs_between", (json_int_t)r->sum.pairs_between,
-			 "changes", (json_int_t)r->change.changes, "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
+			 "changes", (json_int_t)r->change.changes, "held", (json_int_t)r->change.held, "copied",
+			 (json_int_t)r->change.copied, "violation_kinds", "result", (json_int_t)kinds[SMP_VIOLATION_RESULT], "stale",
 			 (json_int_t)kinds[SMP_VIOLATION_STALE], "pair", (json_int_t)kinds[SMP_VIOLATION_PAIR],
 			 "exception", (json_int_t)kinds[SMP_VIOLATION_EXCEPTION], "nested",
 			 (json_int_t)kinds[SMP_VIOLATION_NESTED], "fallen", (json_int_t)r->fallen,
@@ -162,12 +163,14 @@ static int run(const struct options *options, struct outcome *ret, struct err *e
 
 static void at_print(const struct options *o, const struct at_figures *f)
 {
-	json_t *json = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "mode",
+	json_t *json = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+				 "mode",
 				 options_mode_name(o), "vcpus", (int)o->vcpus, "flips", (json_int_t)f->change.flips,
 				 "violations", (json_int_t)at_violations(f), "nmi_sent", (json_int_t)f->nmis, "mce_sent",
 				 (json_int_t)f->mces, "landed", (json_int_t)f->landed, "blocked", (json_int_t)f->blocked,
 				 "places", (json_int_t)f->places, "stages", (json_int_t)f->stages, "steps",
-				 (json_int_t)f->steps, "traps", (json_int_t)f->change.traps, "busy",
+				 (json_int_t)f->steps, "traps", (json_int_t)f->change.traps, "held",
+				 (json_int_t)f->change.held, "copied", (json_int_t)f->change.copied, "busy",
 				 (json_int_t)f->change.busy, "dirty", (json_int_t)f->dirty, "uncounted",
 				 (json_int_t)f->uncounted, "fallen", (json_int_t)f->fallen);
 

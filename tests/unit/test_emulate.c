@@ -476,6 +476,54 @@ static void not_moved(void **state)
 	assert_int_equal(arch->relocate(bytes, 7, 0, 64, out, 6), -ENOSPC);
 }
 
+/* As copies, while other vCPUs run. */
+static void stepped(void **state)
+{
+	static const struct {
+		const char *hex;
+		bool yes;
+	} rows[] = {
+		{ "48 8b 05 00 10 00 00", true },    /* mov 0x1000(%rip), %rax */
+		{ "65 48 8b 05 00 10 00 00", true }, /* the same, per CPU */
+		{ "55", true },			     /* push %rbp */
+		{ "48 89 e5", true },		     /* mov %rsp, %rbp */
+		{ "48 83 ec 10", true },	     /* sub $16, %rsp */
+		{ "48 8d 47 08", true },	     /* lea 8(%rdi), %rax: no access */
+		{ "c9", true },			     /* leave */
+		{ "48 8b 47 08", false },	     /* mov 8(%rdi), %rax: may fault, and be expected to */
+		{ "48 8b 04 25 00 10 00 00", false }, /* an absolute address */
+		{ "8f 07", false },		     /* pop (%rdi) */
+		{ "48 f7 f1", false },		     /* div %rcx */
+		{ "9c", false },		     /* pushf: shows TF */
+		{ "9d", false },		     /* popf */
+		{ "fb", false },		     /* sti */
+		{ "8e d0", false },		     /* mov %eax, %ss */
+		{ "8c d8", false },		     /* mov %ds, %eax */
+		{ "0f a1", false },		     /* pop %fs */
+		{ "0f 22 d8", false },		     /* mov %rax, %cr3 */
+		{ "0f 21 f8", false },		     /* mov %dr7, %rax */
+		{ "0f 30", false },		     /* wrmsr */
+		{ "0f 0b", false },		     /* ud2 */
+		{ "f4", false },		     /* hlt */
+		{ "ec", false },		     /* in */
+		{ "f3 a4", false },		     /* rep movsb */
+		{ "e8 00 00 00 00", false },
+		{ "74 05", false },
+		{ "c3", false },
+		{ "cc", false },
+		{ "06", false },
+		{ "48 8b", false },
+	};
+	uint8_t bytes[ARCH_INSN_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ssize_t n = hex_decode(rows[i].hex, bytes, sizeof(bytes));
+		if (arch->steps(bytes, (size_t)n) != rows[i].yes)
+			fail_msg("%s", rows[i].hex);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +531,7 @@ int main(void)
 		cmocka_unit_test(refusals),	      cmocka_unit_test(five_levels),
 		cmocka_unit_test(resume_flag),	      cmocka_unit_test(moved_decode_the_same),
 		cmocka_unit_test(moved_run_the_same), cmocka_unit_test(not_moved),
+		cmocka_unit_test(stepped),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

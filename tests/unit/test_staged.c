@@ -91,6 +91,55 @@ static void several_instructions(void **state)
 	assert_true(done > 1900 && retries > 100 && steps > 100 && slept > 1000);
 }
 
+/* With room for copies: nobody breaks a rule, fewer have to wait, the padding is as it was; also when something fails. */
+static void copies(void **state)
+{
+	unsigned held[2] = { 0 }, copied = 0, failed = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 4000; seed++) {
+		struct poke_stats stats;
+		struct err e;
+		bool room = seed & 1;
+
+		scenario(seed / 2, true);
+		if (room)
+			fake_live_slots(&f, LIVE_SLOTS_MAX);
+		if (seed % 16 > 13)
+			f.fail_at = 1 + (unsigned)(seed % 40);
+		int r = run(20000, &stats, &e);
+		check(seed, r, &e);
+		if (r != -EUCLEAN)
+			assert_true(fake_live_padded(&f));
+		held[room] += f.holds;
+		copied += stats.copied;
+		failed += r < 0;
+		assert_int_equal(stats.copied, f.copies);
+		assert_true(room || !f.copies);
+	}
+	assert_true(copied > 1000 && failed > 100 && held[true] < held[false]);
+}
+
+static void copy_wants_padding(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	fake_live_init(&f, 1, 1);
+	fake_live_site(&f, "488b0500000000", "488b0508000000");
+	fake_live_slots(&f, 1);
+	f.plan.mode = POKE_MODE_STAGED;
+	f.ram[LIVE_SLOTS + 9] = 0x90;
+	assert_int_equal(poke_run(&f.base, &arch_x86_64, &f.plan, &f.quiesce, &f.log, 1000000, &stats, &e), -EBUSY);
+	assert_string_equal(e.rule, "slot");
+	assert_int_equal(f.ram[LIVE_SLOTS + 9], 0x90);
+	f.ram[LIVE_SLOTS + 9] = 0xcc;
+	assert_true(fake_live_holds(&f, false) && fake_live_padded(&f) && !f.handler);
+	f.caps &= ~(unsigned)BACKEND_STEP;
+	assert_int_equal(poke_run(&f.base, &arch_x86_64, &f.plan, &f.quiesce, &f.log, 1000000, &stats, &e), -EINVAL);
+}
+
 /* At most four instructions, none of which can fault, behind debug registers. */
 static void debug_registers(void **state)
 {
@@ -251,6 +300,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(single_instructions), cmocka_unit_test(several_instructions),
+		cmocka_unit_test(copies), cmocka_unit_test(copy_wants_padding),
 		cmocka_unit_test(debug_registers),     cmocka_unit_test(failures),
 		cmocka_unit_test(back_from_new_code),  cmocka_unit_test(broken_engines_are_caught),
 		cmocka_unit_test(found_paused),

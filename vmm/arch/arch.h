@@ -94,6 +94,9 @@ struct arch_ops {
 	 * from there), -ENOSPC.
 	 */
 	ssize_t (*relocate)(const uint8_t *code, size_t len, uint64_t from, uint64_t to, uint8_t *out, size_t cap);
+
+	/* May a relocated copy of it be single-stepped while other vCPUs run? Looks at bytes only; see step.c. */
+	bool (*steps)(const uint8_t *code, size_t len);
 };
 
 extern const struct arch_ops arch_x86_64;

@@ -235,4 +235,5 @@ const struct arch_ops arch_x86_64 = {
 	.emulates = x86_emulates,
 	.emulate = x86_emulate,
 	.relocate = x86_relocate,
+	.steps = x86_steps,
 };

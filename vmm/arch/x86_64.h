@@ -13,4 +13,7 @@ int x86_emulate(const uint8_t *code, size_t len, struct vcpu_regs *regs, struct 
 /* relocate.c */
 ssize_t x86_relocate(const uint8_t *code, size_t len, uint64_t from, uint64_t to, uint8_t *out, size_t cap);
 
+/* step.c */
+bool x86_steps(const uint8_t *code, size_t len);
+
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
+#include "vmm/arch/arch.h"
 #include "vmm/kvm/live.h"
 #include "vmm/kvm/machine_private.h"
 
@@ -67,6 +68,30 @@ static int resume_at(struct cpu *c, enum backend_trap kind, uint64_t hit_rip, st
 	if (r == 0 && again && !c->m->abilities.rf)
 		r = step_here(c);
 	return r == -ETIMEDOUT || r == -EBUSY ? 0 : r;
+}
+
+/*
+ * Through the copy at regs->rip, and on behind the original at origin: both have the same
+ * length. Not moved (an event or a kick comes first; one round of a repeated one): again.
+ */
+static int step_copy(struct cpu *c, uint64_t origin, struct vcpu_regs *regs)
+{
+	uint64_t copy = regs->rip;
+
+	regs->rflags &= ~RFLAGS_RF;
+	int r = cpu_regs_set(c, regs);
+	if (r < 0)
+		return r;
+	r = step_here(c);
+	if (r < 0 && r != -ETIMEDOUT && r != -EBUSY)
+		return r;
+	r = cpu_regs_at_exit(c, regs);
+	if (r < 0)
+		return r;
+	if (regs->rip - copy > ARCH_INSN_MAX) /* such instructions do not jump and do not fault */
+		return -EFAULT;
+	regs->rip = origin + (regs->rip - copy);
+	return cpu_regs_set(c, regs);
 }
 
 /* The guest's #BP pushes the address after its int3. Where KVM took the exit as a failed emulation it does not know that. */
@@ -182,6 +207,8 @@ static void deliver(struct cpu *c, enum backend_trap kind)
 	}
 	if (r == 0 && verdict == BACKEND_HIT_RESUME)
 		r = resume_at(c, kind, rip, &regs);
+	else if (r == 0 && verdict == BACKEND_HIT_STEP)
+		r = step_copy(c, rip, &regs);
 	else if (r == 0)
 		r = deliver_fault(c, kind, &regs, verdict == BACKEND_HIT_FAULT ? &fault : NULL);
 	if (r < 0)

@@ -15,7 +15,28 @@ void plan_free(struct poke_plan *p)
 	if (!p)
 		return;
 	free(p->sites);
+	free(p->slots);
 	free(p);
+}
+
+int plan_set_slots(struct poke_plan *p, const struct poke_slot *slots, size_t n, struct err *e)
+{
+	struct poke_slot *copy;
+
+	for (size_t i = 0; i < n; i++)
+		if ((slots[i].gva ^ slots[i].gpa) & 4095 || (slots[i].gva & 4095) > 4096 - POKE_SLOT_LEN)
+			return err_set_addr(e, ERR_FAILED, EINVAL, "", slots[i].gva, "a slot does not lie on one page");
+	if (n > POKE_SLOTS_MAX)
+		return err_set(e, ERR_FAILED, EINVAL, "", "%zu slots; at most %d can be used", n, POKE_SLOTS_MAX);
+	copy = calloc(n ? n : 1, sizeof(*copy));
+	if (!copy)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	if (n)
+		memcpy(copy, slots, n * sizeof(*copy));
+	free(p->slots);
+	p->slots = copy;
+	p->n_slots = n;
+	return 0;
 }
 
 static int want_refuse(const struct plan_want *w, int error, const char *rule, size_t offset, const char *sentence,

@@ -49,6 +49,9 @@ const char *plan_trap_unfit(const struct poke_plan *p, enum backend_trap trap);
 /* The kind of trap to stage with, where both are there. -EOPNOTSUPP, rule "trap". */
 int plan_set_trap(struct poke_plan *p, enum backend_trap trap, struct err *e);
 
+/* Copies slots (at most POKE_SLOTS_MAX) into p, in place of those it has. -EINVAL, -ENOMEM. */
+int plan_set_slots(struct poke_plan *p, const struct poke_slot *slots, size_t n, struct err *e);
+
 void plan_free(struct poke_plan *p); /* NULL allowed */
 DEFINE_CLEANUP(struct poke_plan, plan_free)
 

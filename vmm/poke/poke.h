@@ -63,6 +63,18 @@ struct poke_exclusion {
 	uint64_t start, end;
 };
 
+#define POKE_SLOT_LEN	16 /* 0xCC each, before and after: room for one instruction */
+#define POKE_SLOTS_MAX	256
+#define POKE_SLOT_PAGES 8 /* they may lie on */
+
+/*
+ * Padding of the guest's text: it may be executed and never is (between functions, behind
+ * the last one). Whoever plans knows where; the engine checks that it holds 0xCC.
+ */
+struct poke_slot {
+	uint64_t gva, gpa; /* on one page */
+};
+
 /* Owned by the caller of plan_build(). Sites are sorted by gva and do not overlap. */
 struct poke_plan {
 	enum poke_mode mode;
@@ -74,6 +86,8 @@ struct poke_plan {
 	struct poke_exclusion exclusions[POKE_EXCLUSIONS_MAX];
 	size_t n_sites;
 	struct poke_site *sites;
+	size_t n_slots;		/* staged: for copies of instructions that must be stepped; 0: who needs one is held */
+	struct poke_slot *slots;
 	bool needs_quiescence;	/* some site replaces more than one old instruction */
 };
 
@@ -89,6 +103,7 @@ struct poke_stats {
 	/* Modes other than stopped. */
 	unsigned traps;	      /* times a vCPU came to a trap of ours */
 	unsigned held;	      /* ... and had to wait there */
+	unsigned copied;      /* ... and was stepped through a copy of the instruction */
 	unsigned kicked;      /* vCPUs taken out of guest mode by the barriers */
 	unsigned already_out; /* vCPUs that needed nothing: they were out */
 	uint64_t waited_us;   /* in barriers, in all */

@@ -94,6 +94,8 @@ static int live_prepare(struct poke_tx *t, struct err *e)
 		r = inverse_prepare(t, e);
 	if (r < 0)
 		return r;
+	if (t->plan->n_slots && !(t->caps & BACKEND_STEP))
+		return err_set(e, ERR_FAILED, EINVAL, "", "slots in the plan, and vCPUs cannot be stepped");
 	if (t->plan->mode != POKE_MODE_FLIPPED)
 		return traps_prepare(t, e);
 	t->flips = calloc(4 * t->plan->n_sites, sizeof(*t->flips));

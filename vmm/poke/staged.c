@@ -83,6 +83,8 @@ int poke_staged_trap(struct poke_tx *t, struct err *e)
 	t->armed = true; /* also when it fails half-way */
 	int r = t->backend->ops->live->arm(t->backend, &t->traps->handler, e);
 	if (r >= 0)
+		r = poke_copies_write(t, e);
+	if (r >= 0)
 		r = int3(t) ? traps_int3(t, e) : traps_hw(t, e);
 	if (r >= 0)
 		fault_point("poke-trapped");
@@ -166,7 +168,7 @@ static int disarm_once(struct poke_tx *t, struct err *e)
 		r = live->arm(t->backend, NULL, e);
 	if (r >= 0)
 		poke_traps_let_go(t->traps, released);
-	return r;
+	return r < 0 ? r : poke_copies_remove(t, e);
 }
 
 /* Who is held asks again after the release and executes what is there; arm() waits for all who were asking. */

@@ -14,7 +14,8 @@
 #include "vmm/poke/timeline.h"
 #include "vmm/vcpu.h"
 
-#define EFER_LMA (UINT64_C(1) << 10)
+#define EFER_LMA  (UINT64_C(1) << 10)
+#define RFLAGS_TF (UINT64_C(1) << 8)
 
 /* One hit, while it is answered. */
 struct hit {
@@ -112,6 +113,19 @@ static bool hit_claim(struct hit *h, const struct vcpu_regs *regs)
 	return vcpu_cpl(regs) == 0 && (regs->efer & EFER_LMA) && hit_find(h, regs->rip) && hit_is_our_site(h);
 }
 
+/* TF of its own would be mixed up with the step's. */
+static bool hit_step(struct hit *h, bool is_new, struct vcpu_regs *regs)
+{
+	size_t site = (size_t)(h->site - h->traps->plan->sites);
+	const struct poke_copy *c = regs->rflags & RFLAGS_TF ? NULL : poke_copy_find(h->traps, site, h->offset, is_new);
+
+	if (!c)
+		return false;
+	regs->rip = c->slot.gva;
+	atomic_fetch_add(&h->traps->stepped, 1);
+	return true;
+}
+
 static enum backend_verdict hit_walk(struct hit *h, const uint8_t *bytes, struct vcpu_regs *regs,
 				     struct backend_fault *fault)
 {
@@ -138,9 +152,11 @@ static enum backend_verdict at_entry_staged(struct hit *h, struct vcpu_regs *reg
 
 	if (h->walk->new_whole)
 		return hit_walk(h, h->site->new_bytes, regs, fault);
+	if (h->site->new_boundaries == 1 && hit_step(h, true, regs))
+		return BACKEND_HIT_STEP;
 	if (old_allowed && h->walk->old_whole)
 		return hit_walk(h, h->site->old_bytes, regs, fault);
-	return BACKEND_HIT_HOLD;
+	return one && old_allowed && hit_step(h, false, regs) ? BACKEND_HIT_STEP : BACKEND_HIT_HOLD;
 }
 
 /*
@@ -155,11 +171,18 @@ static enum backend_verdict at_entry_held(struct hit *h, struct vcpu_regs *regs,
 	return gathering && h->walk->old_whole ? hit_walk(h, h->site->old_bytes, regs, fault) : BACKEND_HIT_HOLD;
 }
 
+/* Inside a range: out of it on the old code. A copy does one instruction, and the vCPU is at the next trap. */
+static enum backend_verdict at_inside(struct hit *h, struct vcpu_regs *regs, struct backend_fault *fault)
+{
+	if (h->walk->old_from >> h->offset & 1)
+		return hit_walk(h, h->site->old_bytes, regs, fault);
+	return hit_step(h, false, regs) ? BACKEND_HIT_STEP : BACKEND_HIT_HOLD;
+}
+
 static enum backend_verdict hit_decide(struct hit *h, struct vcpu_regs *regs, struct backend_fault *fault)
 {
 	if (h->offset > 0)
-		return h->walk->old_from >> h->offset & 1 ? hit_walk(h, h->site->old_bytes, regs, fault)
-							  : BACKEND_HIT_HOLD;
+		return at_inside(h, regs, fault);
 	if (h->traps->phase == POKE_PHASE_BACK)
 		return h->walk->old_whole ? hit_walk(h, h->site->old_bytes, regs, fault) : BACKEND_HIT_HOLD;
 	if (h->traps->plan->mode == POKE_MODE_HELD)
@@ -229,6 +252,7 @@ static void show(const struct hit *h, uint64_t start, uint64_t rip, enum backend
 	static const char *const answers[] = {
 		[BACKEND_HIT_FOREIGN] = "not ours",
 		[BACKEND_HIT_RESUME] = "late: what is there now",
+		[BACKEND_HIT_STEP] = "stepped as a copy",
 		[BACKEND_HIT_HOLD] = "held",
 		[BACKEND_HIT_FAULT] = "fault",
 	};
@@ -303,6 +327,11 @@ int poke_traps_new(const struct arch_ops *arch, const struct poke_plan *plan, si
 	}
 	for (size_t i = 0; i < plan->n_sites; i++)
 		poke_walk_prepare(arch, &plan->sites[i], &traps->walks[i]);
+	r = poke_copies_prepare(traps, e);
+	if (r < 0) {
+		poke_traps_free(traps);
+		return r;
+	}
 	*ret = traps;
 	return 0;
 }
@@ -313,6 +342,7 @@ void poke_traps_free(struct poke_traps *traps)
 		return;
 	pthread_rwlock_destroy(&traps->lock);
 	free(traps->walks);
+	free(traps->copies);
 	free(traps->holds);
 	free(traps);
 }
@@ -353,5 +383,6 @@ void poke_traps_count(struct poke_traps *traps, struct poke_stats *stats)
 {
 	stats->traps = atomic_load(&traps->hits);
 	stats->held = atomic_load(&traps->held);
+	stats->copied = atomic_load(&traps->stepped);
 	stats->held_us = atomic_load(&traps->held_us);
 }

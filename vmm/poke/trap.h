@@ -31,6 +31,15 @@ struct poke_walk {
 	bool new_whole;	   /* the new code, from 0, leaving nothing behind */
 };
 
+/* An instruction of a site that lies in a slot as well; copy.c. */
+struct poke_copy {
+	size_t site;
+	uint8_t offset, len;
+	bool is_new;
+	struct poke_slot slot;
+	uint8_t bytes[POKE_SLOT_LEN];
+};
+
 struct poke_hold {
 	uint64_t since; /* 0: not held */
 	uint64_t rip;	/* where */
@@ -42,11 +51,14 @@ struct poke_traps {
 	const struct arch_ops *arch;
 	const struct poke_plan *plan;
 	struct poke_walk *walks; /* one per site */
+	struct poke_copy *copies; /* room for n_slots of the plan */
+	size_t n_copies;
+	bool copied; /* they are in the guest's memory */
 	struct poke_hold *holds; /* one per vCPU, used by its own thread only */
 	size_t n_vcpus;
 	pthread_rwlock_t lock; /* of phase: answers share it, a change excludes them */
 	enum poke_phase phase;
-	atomic_uint hits, held;
+	atomic_uint hits, held, stepped;
 	atomic_uint_fast64_t held_us;
 	struct timeline *timeline; /* NULL: none, and once abandoned; guarded by lock */
 };
@@ -60,6 +72,10 @@ void poke_traps_phase(struct poke_traps *traps, enum poke_phase phase);
 /* Disarmed: who was still held went on at that time without asking. */
 void poke_traps_let_go(struct poke_traps *traps, uint64_t when_us);
 void poke_traps_count(struct poke_traps *traps, struct poke_stats *stats);
+
+/* copy.c */
+int poke_copies_prepare(struct poke_traps *traps, struct err *e);
+const struct poke_copy *poke_copy_find(const struct poke_traps *traps, size_t site, size_t offset, bool is_new);
 
 /* walk.c */
 void poke_walk_prepare(const struct arch_ops *arch, const struct poke_site *site, struct poke_walk *ret);

@@ -83,6 +83,10 @@ int poke_staged_undo(struct poke_tx *t, struct err *e);
 /* Nobody is at a trap of ours any more, and none comes: no trap is left in memory. */
 int poke_staged_disarm(struct poke_tx *t, struct err *e);
 
+/* copy.c: before the first trap; after the last hit was answered. */
+int poke_copies_write(struct poke_tx *t, struct err *e);
+int poke_copies_remove(struct poke_tx *t, struct err *e);
+
 /* prepare.c: everything that can fail without having touched the guest. */
 int poke_tx_prepare(struct poke_tx *t, struct err *e);
 void poke_tx_clear_up(struct poke_tx *t);
