@@ -158,8 +158,10 @@ static void *ask(void *arg)
 
 	while (!atomic_load(stop))
 		for (size_t i = 0; i < m->n_cpus; i++) {
-			if (machine_events(m, i, &now, &e) < 0)
+			if (machine_events(m, i, &now, &e) < 0) {
+				print_message("%s\n", e.text);
 				return m;
+			}
 			atomic_fetch_add(&answered, 1);
 		}
 	return NULL;
@@ -183,7 +185,8 @@ static void beside_the_engine(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, ask, &stop), 0);
 	for (int i = 0; i < BARRIERS || atomic_load(&answered) < BARRIERS; i++) {
-		assert_int_equal(b->ops->live->trap_hw(b, NULL, 0, NULL, &e), 0); /* a job on every vCPU */
+		if (b->ops->live->trap_hw(b, NULL, 0, NULL, &e) < 0) /* a job on every vCPU */
+			fail_msg("%s", e.text);
 		assert_int_equal(b->ops->pause(b, NULL, &was, &e), 0);
 		assert_int_equal(b->ops->resume(b, &e), 0);
 	}

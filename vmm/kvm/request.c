@@ -42,16 +42,27 @@ static void run_unlocked(struct cpu *c, struct cpu_request *r)
 	r->done = result != -EAGAIN;
 }
 
+static size_t queued(const struct cpu *c)
+{
+	size_t n = 0;
+
+	for (const struct cpu_request *r = c->requests; r; r = r->next)
+		n++;
+	return n;
+}
+
 /*
- * In order: where the oldest has to wait the later ones do too. While one runs it is in no
- * queue, and its owner waits for the end of `serving` before it gives up.
+ * In order: where the oldest has to wait the later ones do too. No more than there are now:
+ * who asks again at once must not keep the vCPU from the engine's jobs. While one runs it
+ * is in no queue, and its owner waits for the end of `serving` before it gives up.
  */
 void cpu_serve(struct cpu *c)
 {
-	struct cpu_request *r = c->requests;
 	bool again = false;
 
-	while (r && !again) {
+	for (size_t n = queued(c); n > 0 && c->requests && !again; n--) {
+		struct cpu_request *r = c->requests;
+
 		c->requests = r->next;
 		c->serving = true;
 		run_unlocked(c, r);
@@ -62,7 +73,6 @@ void cpu_serve(struct cpu *c)
 			c->requests = r;
 		}
 		pthread_cond_broadcast(&c->m->done);
-		r = c->requests;
 	}
 }
 
