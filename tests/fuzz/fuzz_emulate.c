@@ -79,8 +79,10 @@ static void fuzz_relocate(const uint8_t *code, size_t len, uint64_t from, uint64
 	struct arch_insn a, b;
 	ssize_t n = arch_x86_64.relocate(code, len, from, to, out, sizeof(out));
 
+	check(n >= 0 || n == -ERANGE || !arch_x86_64.steps(code, len));
 	if (n < 0)
 		return;
+	check(arch_x86_64.steps(code, len) == arch_x86_64.steps(out, (size_t)n));
 	check(arch_x86_64.decode(code, len, from, &a) == 0 && a.len == n && a.flow == ARCH_FLOW_NONE);
 	check(arch_x86_64.decode(out, (size_t)n, to, &b) == 0 && b.len == n && b.flow == ARCH_FLOW_NONE);
 	check(a.pc_relative_data == b.pc_relative_data);

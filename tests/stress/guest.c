@@ -85,6 +85,7 @@ int guest_create(const struct options *o, struct guest **ret, struct err *e)
 	g->control->vcpus = o->vcpus;
 	g->control->has_apic = apic && !o->at; /* there each event is to come where it is meant to */
 	g->control->timer_count = TIMER_COUNT;
+	g->control->iret = o->at;
 	g->control->use_mce = o->mce > 0;
 	r = layout_make(g, o, e);
 	if (r < 0)

@@ -134,14 +134,15 @@ struct events_job {
 
 static int mcg_status(struct cpu *c, uint64_t *ret)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = { .head.nmsrs = 1, .entry.index = MSR_MCG_STATUS };
+	_cleanup_free_ struct kvm_msrs *msrs = calloc(1, sizeof(*msrs) + sizeof(msrs->entries[0]));
 
-	if (ioctl(c->fd, KVM_GET_MSRS, &msrs) != 1)
-		return errno ? -errno : -EIO;
-	*ret = msrs.entry.data;
+	if (!msrs)
+		return -ENOMEM;
+	msrs->nmsrs = 1;
+	msrs->entries[0].index = MSR_MCG_STATUS;
+	if (ioctl(c->fd, KVM_GET_MSRS, msrs) != 1)
+		return -EIO;
+	*ret = msrs->entries[0].data;
 	return 0;
 }
 

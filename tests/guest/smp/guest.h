@@ -47,6 +47,26 @@ static inline void rest(void)
 		__asm__ volatile("sti; pause");
 }
 
+/*
+ * To the next instruction. Bochs 2.7 was seen to keep one vCPU's NMI blocking over the entry
+ * of another one, whose own NMI then stays pending until an IRET.
+ */
+static inline void iret_here(void)
+{
+	__asm__ volatile("mov %%rsp, %%rax\n\t"
+			 "pushq $0x10\n\t"
+			 "pushq %%rax\n\t"
+			 "pushfq\n\t"
+			 "pushq $0x08\n\t"
+			 "lea 1f(%%rip), %%rax\n\t"
+			 "pushq %%rax\n\t"
+			 "iretq\n"
+			 "1:"
+			 :
+			 :
+			 : "rax", "memory", "cc");
+}
+
 static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t lo, hi;

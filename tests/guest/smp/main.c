@@ -131,6 +131,8 @@ void guest_main(uint64_t vcpu)
 	__asm__ volatile("sti");
 	__atomic_store_n(&v->running, 1, __ATOMIC_SEQ_CST);
 	while (!CONTROL->stop) {
+		if (CONTROL->iret)
+			iret_here();
 		check_sites(SMP_IN_MAIN);
 		check_pairs(v->iterations);
 		count(&v->iterations);

@@ -70,7 +70,8 @@ struct smp_control {
 	uint32_t stop;	  /* finish your round, then rest */
 	uint32_t use_mce; /* machine checks will come */
 	uint32_t nmi_wait; /* an NMI's handler waits at its start while this is set */
-	uint32_t pad[5];
+	uint32_t iret;	   /* execute one each round */
+	uint32_t pad[4];
 };
 
 struct smp_site {
