@@ -160,7 +160,6 @@ static int change_poke(struct changer *c, size_t group, int from, struct change_
 	f->already_out += stats.already_out;
 	f->waited_us += stats.waited_us;
 	f->barriers += stats.barriers;
-	f->held += stats.held;
 	if (stats.held_us > f->held_us)
 		f->held_us = stats.held_us;
 	return r;

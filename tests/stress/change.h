@@ -11,11 +11,11 @@ struct change_figures {
 	uint64_t flips; /* transactions done */
 	uint64_t changes; /* sites they changed, added up */
 	uint64_t busy;	/* given up by the engine in time, nothing changed */
-	uint64_t held, copied;	/* of the traps: waited, stepped through a copy */
+	uint64_t held, copied; /* of the traps: waited, stepped through a copy */
 	uint64_t traps, kicked, already_out, waited_us;
 	uint64_t longest_us, spent_us;
 	uint64_t barriers;
-	uint64_t held, held_us; /* vCPUs that had to wait at a trap; the longest wait */
+	uint64_t held_us; /* the longest wait */
 };
 
 struct changer;

@@ -20,7 +20,10 @@
 #define DR6_BS	  (1ull << 14)
 #define RETRIES_MAX 8
 
-/* Between these two arm(NULL) waits for this vCPU: the handler is there until it has answered. */
+/*
+ * Between these two arm(NULL) waits for this vCPU: the handler is there until it has answered, and the
+ * copy it is stepped through stays until it is out of it.
+ */
 static struct backend_hit_handler *ask_begin(struct cpu *c, uint64_t *ret_releases)
 {
 	struct machine *m = c->m;
@@ -74,7 +77,7 @@ static int resume_at(struct cpu *c, enum backend_trap kind, uint64_t hit_rip, st
  * Through the copy at regs->rip, and on behind the original at origin: both have the same
  * length. Not moved (an event or a kick comes first; one round of a repeated one): again.
  */
-static int step_copy(struct cpu *c, uint64_t origin, struct vcpu_regs *regs)
+static int step_through(struct cpu *c, uint64_t origin, struct vcpu_regs *regs)
 {
 	uint64_t copy = regs->rip;
 
@@ -92,6 +95,14 @@ static int step_copy(struct cpu *c, uint64_t origin, struct vcpu_regs *regs)
 		return -EFAULT;
 	regs->rip = origin + (regs->rip - copy);
 	return cpu_regs_set(c, regs);
+}
+
+static int step_copy(struct cpu *c, uint64_t origin, struct vcpu_regs *regs)
+{
+	int r = step_through(c, origin, regs);
+
+	ask_end(c);
+	return r;
 }
 
 /* The guest's #BP pushes the address after its int3. Where KVM took the exit as a failed emulation it does not know that. */
@@ -180,7 +191,8 @@ static enum backend_verdict ask(struct cpu *c, enum backend_trap kind, struct vc
 	if (!h)
 		return ask_nobody(c, kind, regs, *ret_releases);
 	enum backend_verdict verdict = h->hit(h, &c->m->base, c->index, kind, regs, fault);
-	ask_end(c);
+	if (verdict != BACKEND_HIT_STEP) /* then step_copy() ends it */
+		ask_end(c);
 	return verdict;
 }
 
