@@ -88,6 +88,54 @@ static void test_ok(void **state)
 	expect_sent(rig, "+$D#44");
 }
 
+static void sent_has(struct rig *rig, const char *what)
+{
+	char got[9000];
+	ssize_t n = recv(rig->peer, got, sizeof(got) - 1, MSG_DONTWAIT);
+
+	got[n < 0 ? 0 : n] = '\0';
+	if (!strstr(got, what))
+		fail_msg("'%s' is not in '%s'", what, got);
+}
+
+/* KVM knows no stopped timers: a mask that asks for them is refused as a whole. */
+static void test_step_alone(void **state)
+{
+	struct rig *rig = *state;
+	struct err e = { 0 };
+
+	says(rig, "ENABLE=1,NOIRQ=2,NOTIMER=4");
+	says(rig, "OK");
+	assert_int_equal(gdbstub_step_alone(rig->stub, WAIT_US, &e), 0);
+	sent_has(rig, "$Qqemu.sstep=7#");
+	says(rig, "ENABLE=1,NOIRQ=2");
+	says(rig, "OK");
+	assert_int_equal(gdbstub_step_alone(rig->stub, WAIT_US, &e), 0);
+	sent_has(rig, "$Qqemu.sstep=3#");
+	says(rig, "ENABLE=1");
+	assert_int_equal(gdbstub_step_alone(rig->stub, WAIT_US, &e), -EOPNOTSUPP);
+	says(rig, "");
+	assert_int_equal(gdbstub_step_alone(rig->stub, WAIT_US, &e), -EOPNOTSUPP);
+	says(rig, "ENABLE=1,NOIRQ=2,NOTIMER=4");
+	says(rig, "E22");
+	assert_int_equal(gdbstub_step_alone(rig->stub, WAIT_US, &e), -EIO);
+}
+
+static void test_parse_bit(void **state)
+{
+	static const char text[] = "ENABLE=1,NOIRQ=2,NOTIMER=4,X=,Y=1z,NOIRQ2=8";
+
+	(void)state;
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "ENABLE"), 1);
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "NOTIMER"), 4);
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "NOIRQ"), 2);
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "NO"), 0);
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "X"), 0);
+	assert_int_equal(gdbstub_parse_bit(text, strlen(text), "Y"), 0);
+	assert_int_equal(gdbstub_parse_bit(text, 7, "ENABLE"), 0);
+	assert_int_equal(gdbstub_parse_bit("", 0, "ENABLE"), 0);
+}
+
 static void test_errors(void **state)
 {
 	struct rig *rig = *state;
@@ -394,7 +442,8 @@ static void test_escapes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_ok), TEST(test_errors), TEST(test_wrong_checksum_is_asked_again),
+		TEST(test_ok), TEST(test_step_alone), cmocka_unit_test(test_parse_bit),
+		TEST(test_errors), TEST(test_wrong_checksum_is_asked_again),
 		TEST(test_wrong_checksums_end_it), TEST(test_nak_resends), TEST(test_naks_end_it),
 		TEST(test_stray_stop), TEST(test_split_packet), TEST(test_silence_and_half_packet),
 		TEST(test_silence), TEST(test_close), TEST(test_oversized), TEST(test_run_lengths),

@@ -77,6 +77,15 @@ enum gdbstub_trap { GDBSTUB_TRAP_SOFT = 0, GDBSTUB_TRAP_HARD = 1 };
 int gdbstub_trap(struct gdbstub *s, bool set, enum gdbstub_trap kind, uint64_t addr, uint64_t timeout_us,
 		 struct err *e);
 
+/*
+ * QEMU's own: how single-steps are to be done from now on, interrupts blocked and, where the
+ * accelerator can (KVM cannot), timers stopped. -EOPNOTSUPP when it cannot block interrupts.
+ */
+int gdbstub_step_alone(struct gdbstub *s, uint64_t timeout_us, struct err *e);
+
+/* The value of name ("NOIRQ") in "ENABLE=1,NOIRQ=2,NOTIMER=4"; 0 when it is not there. */
+unsigned gdbstub_parse_bit(const char *text, size_t len, const char *name);
+
 struct gdbstub_stop {
 	unsigned signal; /* GDB's numbering: 2 interrupt, 5 trap */
 	unsigned thread; /* 0 when the stub did not say */

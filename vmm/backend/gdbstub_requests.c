@@ -188,6 +188,23 @@ static int resume(struct gdbstub *s, const char *request, uint64_t timeout_us, s
 	return r;
 }
 
+/* A mask with a bit the accelerator lacks is answered E22 (gdbstub.c, handle_set_qemu_sstep()): ask first. */
+int gdbstub_step_alone(struct gdbstub *s, uint64_t timeout_us, struct err *e)
+{
+	const char *reply;
+	char request[REQUEST_MAX];
+	size_t len;
+	int r = exchange(s, timeout_us, &reply, &len, e, "qqemu.sstepbits");
+
+	if (r < 0)
+		return r;
+	unsigned enable = gdbstub_parse_bit(reply, len, "ENABLE"), no_irq = gdbstub_parse_bit(reply, len, "NOIRQ");
+	if (!enable || !no_irq)
+		return err_set(e, ERR_FAILED, EOPNOTSUPP, "", "this VM cannot be stepped with interrupts blocked");
+	snprintf(request, sizeof(request), "Qqemu.sstep=%x", enable | no_irq | gdbstub_parse_bit(reply, len, "NOTIMER"));
+	return gdbstub_command(s, request, timeout_us, e);
+}
+
 int gdbstub_go(struct gdbstub *s, uint64_t timeout_us, struct err *e)
 {
 	return resume(s, "vCont;c", timeout_us, e);
@@ -245,6 +262,24 @@ static int hex_number(const char *text, size_t len, size_t *pos, unsigned *ret)
 	}
 	*ret = value;
 	return *pos > start ? 0 : -EBADMSG;
+}
+
+unsigned gdbstub_parse_bit(const char *text, size_t len, const char *name)
+{
+	size_t n = strlen(name), at = 0;
+	unsigned value;
+
+	while (at < len) {
+		const char *comma = memchr(text + at, ',', len - at);
+		size_t end = comma ? (size_t)(comma - text) : len;
+
+		if (end - at > n && memcmp(text + at, name, n) == 0 && text[at + n] == '=') {
+			at += n + 1;
+			return hex_number(text, end, &at, &value) == 0 && at == end ? value : 0;
+		}
+		at = end + 1;
+	}
+	return 0;
 }
 
 /* "thread:2;" or, with processes, "thread:p1.2;". */

@@ -263,7 +263,7 @@ static int step_prepare(struct qemu_vm *vm, struct gdbstub *s, struct err *e)
 {
 	if (vm->step_ready)
 		return 0;
-	int r = gdbstub_command(s, "Qqemu.sstep=7", REPLY_US, e); /* ENABLE | NOIRQ | NOTIMER */
+	int r = gdbstub_step_alone(s, REPLY_US, e);
 	if (r < 0) {
 		err_prefix(e, "single-step with interrupts blocked");
 		return r;
