@@ -120,6 +120,7 @@ int machine_run(struct session *s, const struct machine_options *o, struct err *
 		r = session_attach(s, e);
 	if (r >= 0)
 		r = machine_start(s->machine, e);
+	machine_prefer_thread(); /* this one changes text; where it is not permitted it only takes longer */
 	return r < 0 ? r : s->backend->ops->info(s->backend, &s->info, e);
 }
 
