@@ -62,24 +62,18 @@ static int build_id_value(struct yaml_reader *r, struct patchfile *p)
 
 static int kernel_value(struct yaml_reader *r, struct patchfile *p)
 {
-	int line = yaml_reader_line(r);
+	int s, key, line = yaml_reader_line(r);
 	unsigned seen = 0;
 
 	if (yaml_reader_type(r) != YAML_MAPPING_START_EVENT)
 		return fail_here(r, "kernel must be a mapping, e.g. { release: \"6.1.*\" }");
-	for (;;) {
-		int s = yaml_reader_next(r);
-		if (s < 0)
-			return s;
-		if (yaml_reader_type(r) == YAML_MAPPING_END_EVENT)
-			break;
-		int key = yaml_reader_key(r, kernel_keys, "kernel", &seen);
-		if (key < 0)
-			return key;
+	while ((s = yaml_reader_next_key(r, kernel_keys, "kernel", &seen, &key)) > 0) {
 		s = key == 0 ? release_value(r, p) : build_id_value(r, p);
 		if (s < 0)
 			return s;
 	}
+	if (s < 0)
+		return s;
 	return seen ? 0 : yaml_reader_fail(r, line, "kernel names neither release nor build-id; leave it out");
 }
 
@@ -109,21 +103,18 @@ static int site_append(struct yaml_reader *r, struct patchfile *p, size_t *cap)
 
 static int sites_value(struct yaml_reader *r, struct patchfile *p)
 {
-	int line = yaml_reader_line(r);
+	int s, line = yaml_reader_line(r);
 	size_t cap = 0;
 
 	if (yaml_reader_type(r) != YAML_SEQUENCE_START_EVENT)
 		return fail_here(r, "sites must be a list: lines that begin with '- '");
-	for (;;) {
-		int s = yaml_reader_next(r);
-		if (s < 0)
-			return s;
-		if (yaml_reader_type(r) == YAML_SEQUENCE_END_EVENT)
-			break;
+	while ((s = yaml_reader_next_item(r)) > 0) {
 		s = site_append(r, p, &cap);
 		if (s < 0)
 			return s;
 	}
+	if (s < 0)
+		return s;
 	return p->n_sites ? 0 : yaml_reader_fail(r, line, "sites is empty");
 }
 

@@ -7,22 +7,13 @@
  */
 #include "protocol/patchfile_exclude.h"
 
-#include <errno.h>
 #include <string.h>
+
+#include "protocol/patchfile_site.h"
 
 static const char *const keys[] = { "from", "to", NULL };
 
 #define SEEN_BOTH 3u
-
-static int place_value(struct yaml_reader *r, const char *key, struct patch_place *ret)
-{
-	const char *text = yaml_reader_scalar(r);
-
-	if (text && patch_place_parse(text, ret) == 0)
-		return 0;
-	return yaml_reader_fail(r, yaml_reader_line(r),
-				"'%s' must be a symbol, symbol+0xOFFSET or 0xADDRESS, e.g. do_idle+0x3c", key);
-}
 
 static int range_check(struct yaml_reader *r, const struct patchfile_exclusion *x, unsigned seen)
 {
@@ -37,23 +28,17 @@ static int range_parse(struct yaml_reader *r, struct patchfile_exclusion *ret)
 {
 	struct patchfile_exclusion x = { .line = yaml_reader_line(r) };
 	unsigned seen = 0;
+	int s, key;
 
 	if (yaml_reader_type(r) != YAML_MAPPING_START_EVENT)
 		return yaml_reader_fail(r, x.line, "an excluded range must be a mapping, e.g. { from: f+0x10, to: f+0x40 }");
-	for (;;) {
-		int s = yaml_reader_next(r);
-		if (s < 0)
-			return s;
-		if (yaml_reader_type(r) == YAML_MAPPING_END_EVENT)
-			break;
-		int key = yaml_reader_key(r, keys, "an excluded range", &seen);
-		if (key < 0)
-			return key;
-		s = place_value(r, keys[key], key == 0 ? &x.from : &x.to);
+	while ((s = yaml_reader_next_key(r, keys, "an excluded range", &seen, &key)) > 0) {
+		s = patchfile_place_value(r, keys[key], key == 0 ? &x.from : &x.to);
 		if (s < 0)
 			return s;
 	}
-	int s = range_check(r, &x, seen);
+	if (s == 0)
+		s = range_check(r, &x, seen);
 	if (s == 0)
 		*ret = x;
 	return s;
@@ -61,16 +46,11 @@ static int range_parse(struct yaml_reader *r, struct patchfile_exclusion *ret)
 
 int patchfile_exclude_parse(struct yaml_reader *r, struct patchfile *p)
 {
-	int line = yaml_reader_line(r);
+	int s, line = yaml_reader_line(r);
 
 	if (yaml_reader_type(r) != YAML_SEQUENCE_START_EVENT)
 		return yaml_reader_fail(r, line, "exclude must be a list: lines that begin with '- '");
-	for (;;) {
-		int s = yaml_reader_next(r);
-		if (s < 0)
-			return s;
-		if (yaml_reader_type(r) == YAML_SEQUENCE_END_EVENT)
-			break;
+	while ((s = yaml_reader_next_item(r)) > 0) {
 		if (p->n_exclusions == PATCHFILE_EXCLUSIONS_MAX)
 			return yaml_reader_fail(r, yaml_reader_line(r), "more than %d excluded ranges",
 						PATCHFILE_EXCLUSIONS_MAX);
@@ -79,5 +59,7 @@ int patchfile_exclude_parse(struct yaml_reader *r, struct patchfile *p)
 			return s;
 		p->n_exclusions++;
 	}
+	if (s < 0)
+		return s;
 	return p->n_exclusions ? 0 : yaml_reader_fail(r, line, "exclude is empty; leave it out");
 }

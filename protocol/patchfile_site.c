@@ -44,9 +44,11 @@ static int kind_value(struct yaml_reader *r, const char *text, struct patchfile_
 	return fail_here(r, "kind must be bytes, return, jump or nop");
 }
 
-static int place_value(struct yaml_reader *r, const char *text, const char *key, struct patch_place *ret)
+int patchfile_place_value(struct yaml_reader *r, const char *key, struct patch_place *ret)
 {
-	if (patch_place_parse(text, ret) == 0)
+	const char *text = yaml_reader_scalar(r);
+
+	if (text && patch_place_parse(text, ret) == 0)
 		return 0;
 	return yaml_reader_fail(r, yaml_reader_line(r),
 				"'%s' must be a symbol, symbol+0xOFFSET or 0xADDRESS, e.g. do_idle+0x3c", key);
@@ -92,13 +94,13 @@ static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile
 		return yaml_reader_fail(r, yaml_reader_line(r), "'%s' must be one plain value", site_keys[key]);
 	switch (key) {
 	case KEY_AT:
-		return place_value(r, text, "at", &site->at);
+		return patchfile_place_value(r, "at", &site->at);
 	case KEY_KIND:
 		return kind_value(r, text, site);
 	case KEY_VALUE:
 		return number_value(r, text, &site->value);
 	case KEY_TO:
-		return place_value(r, text, "to", &site->to);
+		return patchfile_place_value(r, "to", &site->to);
 	case KEY_OLD:
 		return bytes_value(r, text, "old", site->old_bytes, &site->old_len);
 	case KEY_NEW:
@@ -143,23 +145,17 @@ int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret)
 {
 	struct patchfile_site site = { .line = yaml_reader_line(r) };
 	unsigned seen = 0;
+	int s, key;
 
 	if (yaml_reader_type(r) != YAML_MAPPING_START_EVENT)
 		return fail_here(r, "a site must be a mapping, e.g. { at: SYMBOL, kind: return, value: 0 }");
-	for (;;) {
-		int s = yaml_reader_next(r);
-		if (s < 0)
-			return s;
-		if (yaml_reader_type(r) == YAML_MAPPING_END_EVENT)
-			break;
-		int key = yaml_reader_key(r, site_keys, "a site", &seen);
-		if (key < 0)
-			return key;
+	while ((s = yaml_reader_next_key(r, site_keys, "a site", &seen, &key)) > 0) {
 		s = site_value(r, (enum site_key)key, &site);
 		if (s < 0)
 			return s;
 	}
-	int s = check_site(r, &site, seen);
+	if (s == 0)
+		s = check_site(r, &site, seen);
 	if (s == 0)
 		*ret = site;
 	return s;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One entry of "sites", for patchfile.c. */
+/* One entry of "sites", and a place, for the other files of the parser. */
 #ifndef VMPOKE_PROTOCOL_PATCHFILE_SITE_H
 #define VMPOKE_PROTOCOL_PATCHFILE_SITE_H
 
@@ -8,5 +8,8 @@
 
 /* The current event begins a site; afterwards it is the end of that mapping. */
 int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret);
+
+/* The current event is the value of that key, a place. */
+int patchfile_place_value(struct yaml_reader *r, const char *key, struct patch_place *ret);
 
 #endif

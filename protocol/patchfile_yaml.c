@@ -206,3 +206,24 @@ int yaml_reader_key(struct yaml_reader *r, const char *const *names, const char 
 	}
 	return key_unknown(r, key, names, where);
 }
+
+int yaml_reader_next_key(struct yaml_reader *r, const char *const *names, const char *where, unsigned *seen,
+			 int *ret_key)
+{
+	int s = yaml_reader_next(r);
+
+	if (s < 0 || yaml_reader_type(r) == YAML_MAPPING_END_EVENT)
+		return s;
+	s = yaml_reader_key(r, names, where, seen);
+	if (s < 0)
+		return s;
+	*ret_key = s;
+	return 1;
+}
+
+int yaml_reader_next_item(struct yaml_reader *r)
+{
+	int s = yaml_reader_next(r);
+
+	return s < 0 ? s : yaml_reader_type(r) != YAML_SEQUENCE_END_EVENT;
+}

@@ -47,4 +47,14 @@ int yaml_reader_fail(struct yaml_reader *r, int line, const char *fmt, ...) __at
  */
 int yaml_reader_key(struct yaml_reader *r, const char *const *names, const char *where, unsigned *seen);
 
+/*
+ * On to the next key of the mapping the current event begins or is in: 1, with its index and the
+ * cursor on its value; 0 at the mapping's end. Otherwise as yaml_reader_key().
+ */
+int yaml_reader_next_key(struct yaml_reader *r, const char *const *names, const char *where, unsigned *seen,
+			 int *ret_key);
+
+/* The same for the elements of a sequence. */
+int yaml_reader_next_item(struct yaml_reader *r);
+
 #endif
