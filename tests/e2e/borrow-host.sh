@@ -3,25 +3,15 @@
 # Runs on a host with a /dev/kvm (see borrow-kvm.sh): borrows a context in a stock guest of
 # our own VMM, which keeps running all the while, and in one under QEMU/KVM, whose kernel
 # changes its own text all the time. For busybox sh; everything it needs is in $RIG_FILES.
-dir=$(mktemp -d)
+. "$RIG_FILES/host-lib.sh"
 nonces="123456789abcdef0 fedcba9876543210"
 append="console=ttyS0 quiet panic=-1 vmtest=borrow"
-failed=0
 
 not_ok() {
 	echo "not ok $1: $2"
 	failed=1
 }
 
-within() { # SECONDS COMMAND...
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
 
 toggles() { grep -c '^TOGGLED' "$dir/console"; }
 toggled() { [ "$(toggles)" -ge "$1" ]; }

@@ -19,7 +19,7 @@ kernel=$(kernel_image 6.1 2>>"$work/fetch.log") || { skip "borrowed context on K
 cp "$qemu_dir/usr/bin/qemu-system-x86_64" "$work/qemu"
 cp "$kernel" "$work/guest-kernel"
 cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
-files=("$work/qemu" "$work/guest-kernel" "$work/guest-initramfs" "$build/borrow-run")
+files=("$work/qemu" "$work/guest-kernel" "$work/guest-initramfs" "$build/borrow-run" "$root/tests/e2e/host-lib.sh")
 for name in bios-256k.bin kvmvapic.bin linuxboot_dma.bin; do
 	path=$(firmware $name)
 	[ -z "$path" ] || files+=("$path")

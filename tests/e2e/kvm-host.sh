@@ -3,32 +3,8 @@
 # Runs on a host with a /dev/kvm (see kvm.sh): boots a stock guest under QEMU/KVM,
 # patches it three times under load and takes every patch out again. For busybox
 # sh; everything it needs is in $RIG_FILES.
-dir=$(mktemp -d)
-sock=$dir/run/control.sock
-mkdir "$dir/run" "$dir/state"
-failed=0
+. "$RIG_FILES/host-lib.sh"
 
-check() { # NAME COMMAND...
-	name=$1
-	shift
-	if "$@" >"$dir/last" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name: $(tail -n 1 "$dir/last")"
-		failed=1
-	fi
-}
-
-vp() { vmpoke -c "$sock" "$@"; }
-within() { # SECONDS COMMAND...
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
 booted() { grep -q '^pgrp' "$dir/console"; }
 # The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
 last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }

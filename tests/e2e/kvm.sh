@@ -17,7 +17,7 @@ kernel=$(kernel_image 6.1 2>>"$work/fetch.log") || { skip "kvm lane" "the kernel
 cp "$qemu_dir/usr/bin/qemu-system-x86_64" "$work/qemu"
 cp "$kernel" "$work/guest-kernel"
 cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
-files=("$work/qemu" "$work/guest-kernel" "$work/guest-initramfs" "$root/tests/demo.yaml"
+files=("$work/qemu" "$work/guest-kernel" "$work/guest-initramfs" "$root/tests/demo.yaml" "$root/tests/e2e/host-lib.sh"
 	"$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke")
 for name in bios-256k.bin kvmvapic.bin linuxboot_dma.bin; do
 	path=$(firmware $name)

@@ -4,33 +4,9 @@
 # patched in every mode under load; the daemon and the worker killed in the middle of
 # each. For busybox sh; everything it needs is in $RIG_FILES.
 #   FULL=1: die at every kill point, not only at the states
-dir=$(mktemp -d)
-sock=$dir/run/control.sock
-mkdir "$dir/run" "$dir/state"
+. "$RIG_FILES/host-lib.sh"
 cd "$dir" || exit 1
-failed=0
 
-check() { # NAME COMMAND...
-	name=$1
-	shift
-	if "$@" >"$dir/last" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name: $(tail -n 1 "$dir/last")"
-		failed=1
-	fi
-}
-
-vp() { vmpoke -c "$sock" "$@"; }
-within() { # SECONDS COMMAND...
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
 answers() { vp list >/dev/null 2>&1; }
 daemon_start() {
 	VMPOKE_FAULT=@$dir/fault vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground \

@@ -11,7 +11,7 @@ full=${VMPOKE_FULL:-0}
 run_lane() { # LANE TIMEOUT
 	local status
 	"$root/tests/rig/run" "$1" --memory 1536 --timeout "$2" "$work/script" "$work/guest-kernel" "$work/guest-initramfs" \
-		"$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" >"$work/out" 2>"$work/rig.log"
+		"$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" "$root/tests/e2e/host-lib.sh" >"$work/out" 2>"$work/rig.log"
 	status=$?
 	sed -E "s/^(ok|not ok|skip) /&lane $1: /" "$work/out"
 	cat "$work/rig.log"

@@ -3,33 +3,9 @@
 # Runs on a host with a /dev/kvm (see run.sh): boots a stock guest as a machine of our
 # own, patches it under load, takes the daemon away in between. For busybox sh;
 # everything it needs is in $RIG_FILES.
-dir=$(mktemp -d)
-sock=$dir/run/control.sock
+. "$RIG_FILES/host-lib.sh"
 console=$dir/console.1
-mkdir "$dir/run" "$dir/state"
-failed=0
 
-check() { # NAME COMMAND...
-	name=$1
-	shift
-	if "$@" >"$dir/last" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name: $(tail -n 1 "$dir/last")"
-		failed=1
-	fi
-}
-
-vp() { vmpoke -c "$sock" "$@"; }
-within() { # SECONDS COMMAND...
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
 daemon_start() {
 	vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>"$dir/daemon.log" &
 	daemon_pid=$!

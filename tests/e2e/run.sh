@@ -242,7 +242,7 @@ image=$(kernel_image 6.1 2>>"$work/fetch.log") || { skip "stock guest" "the kern
 cp "$image" "$work/guest-kernel"
 cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
 "$root/tests/rig/run" $lane --memory 1536 --timeout 240 "$root/tests/e2e/run-host.sh" "$work/guest-kernel" \
-	"$work/guest-initramfs" "$root/tests/demo.yaml" "$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" \
+	"$work/guest-initramfs" "$root/tests/demo.yaml" "$root/tests/e2e/host-lib.sh" "$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" \
 	>"$work/out" 2>"$work/rig.log"
 status=$?
 cat "$work/out" "$work/rig.log"

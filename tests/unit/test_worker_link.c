@@ -13,7 +13,7 @@
 #include "vmm/control/log.h"
 #include "vmm/control/worker_link.h"
 
-#define WAIT_US 5000000ull
+#define WAIT_US 20000000ull /* far more than anything takes */
 
 struct fixture {
 	sd_event *event;
