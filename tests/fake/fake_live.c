@@ -274,7 +274,7 @@ static int live_release(struct backend *b, struct err *e)
 static int virtual(struct fake_live *f, size_t vcpu, uint64_t gva, size_t len, uint8_t **ret,
 		   struct backend_fault *fault)
 {
-	*ret = live_at(f, vcpu, gva, len);
+	*ret = f->hide_slots && gva >= LIVE_GVA + LIVE_SLOTS ? NULL : live_at(f, vcpu, gva, len);
 	*fault = (struct backend_fault){ .vector = 14, .has_error_code = true, .cr2 = gva };
 	return *ret ? 0 : -EFAULT;
 }

@@ -90,6 +90,7 @@ struct fake_live {
 	uint64_t away; /* where vCPUs between two passes stand; 0: far from everything */
 	unsigned calls, fail_at, fail_for; /* calls fail_at .. fail_at + fail_for - 1 fail; 0: none */
 	enum live_sabotage sabotage;
+	bool hide_slots; /* from the address spaces that vCPUs run in */
 	bool insomnia; /* nobody sleeps in the middle of a range */
 
 	unsigned barriers, flips, hits, holds, copies, steps, pauses, new_passes, old_passes, mid_sleeps;

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/fake/fake_live.h"
+#include "vmm/poke/plan.h"
 
 static struct fake_live f; /* too much for a stack */
 
@@ -118,6 +119,62 @@ static void copies(void **state)
 		assert_true(room || !f.copies);
 	}
 	assert_true(copied > 1000 && failed > 100 && held[true] < held[false]);
+}
+
+/* A crash left copies, one of them half written, and vCPUs before and behind one. */
+static void slots_settle(void **state)
+{
+	struct vcpu_regs *first = &f.vcpus[0].context.regs, *second = &f.vcpus[1].context.regs;
+	struct err e = { 0 };
+
+	(void)state;
+	fake_live_init(&f, 1, 2);
+	fake_live_site(&f, "488b0500000000", "488b0508000000");
+	fake_live_slots(&f, 3);
+	f.plan.mode = POKE_MODE_HELD;
+	assert_int_equal(plan_copies_wanted(&arch_x86_64, &f.plan), 0);
+	f.plan.mode = POKE_MODE_STAGED;
+	assert_int_equal(plan_copies_wanted(&arch_x86_64, &f.plan), 2);
+	f.paused = true;
+	uint8_t *slot = f.ram + LIVE_SLOTS;
+	uint64_t site = f.sites[0].gva, gva = f.slots[0].gva;
+	assert_int_equal(arch_x86_64.relocate(f.sites[0].new_bytes, 7, site, gva, slot, 16), 7);
+	memcpy(slot + POKE_SLOT_LEN, "\x48\x8b\x05", 3);
+	first->rip = gva;
+	second->rip = gva + 7;
+	assert_int_equal(poke_settle_slots(&f.base, &f.plan, &e), 0);
+	assert_true(fake_live_padded(&f));
+	assert_true(first->rip == site && second->rip == site + 7);
+	/* Somebody else wrote there. */
+	slot[3] = slot[2 * POKE_SLOT_LEN] = 0x90;
+	assert_int_equal(poke_settle_slots(&f.base, &f.plan, &e), 0);
+	assert_true(slot[3] == 0x90 && slot[2 * POKE_SLOT_LEN] == 0x90);
+	first->rip = gva + 3;
+	assert_int_equal(poke_settle_slots(&f.base, &f.plan, &e), -EUCLEAN);
+	assert_int_equal(e.kind, ERR_ATTENTION);
+}
+
+/* In the address space a vCPU hits in the slot leads elsewhere: it is held, not sent there. */
+static void slot_not_mapped(void **state)
+{
+	struct poke_stats stats;
+	unsigned held = 0;
+	struct err e;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 50; seed++) {
+		fake_live_init(&f, seed, 3);
+		fake_live_site(&f, "488b0500000000", "488b0508000000");
+		fake_live_slots(&f, 4);
+		f.hide_slots = true;
+		f.plan.mode = POKE_MODE_STAGED;
+		fake_live_run(&f, 100);
+		int r = run(20000, &stats, &e);
+		check(seed, r, &e);
+		assert_int_equal(stats.copied, 0);
+		held += f.holds;
+	}
+	assert_true(held > 0);
 }
 
 static void copy_wants_padding(void **state)
@@ -300,7 +357,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(single_instructions), cmocka_unit_test(several_instructions),
-		cmocka_unit_test(copies), cmocka_unit_test(copy_wants_padding),
+		cmocka_unit_test(copies),	       cmocka_unit_test(copy_wants_padding),
+		cmocka_unit_test(slots_settle),	       cmocka_unit_test(slot_not_mapped),
 		cmocka_unit_test(debug_registers),     cmocka_unit_test(failures),
 		cmocka_unit_test(back_from_new_code),  cmocka_unit_test(broken_engines_are_caught),
 		cmocka_unit_test(found_paused),

@@ -78,7 +78,8 @@ const char *const poke_fault_points_flipped[] = {
 };
 
 const char *const poke_fault_points_rare[] = {
-	"poke-page-written", "poke-retry", "poke-undo", "poke-site-undone", "poke-undone", "poke-site-settled", NULL,
+	"poke-page-written",   "poke-retry",	     "poke-undo",	  "poke-site-undone", "poke-undone",
+	"poke-site-settled",   "poke-copies-written", "poke-slot-settled", NULL,
 };
 
 /* clang-format on */

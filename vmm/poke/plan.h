@@ -52,6 +52,12 @@ int plan_set_trap(struct poke_plan *p, enum backend_trap trap, struct err *e);
 /* Copies slots (at most POKE_SLOTS_MAX) into p, in place of those it has. -EINVAL, -ENOMEM. */
 int plan_set_slots(struct poke_plan *p, const struct poke_slot *slots, size_t n, struct err *e);
 
+/*
+ * How many slots p could use as it stands (mode, sites): one for each instruction that a vCPU
+ * may come to behind a trap, that cannot be emulated and may be stepped. 0 without traps.
+ */
+size_t plan_copies_wanted(const struct arch_ops *arch, const struct poke_plan *p);
+
 void plan_free(struct poke_plan *p); /* NULL allowed */
 DEFINE_CLEANUP(struct poke_plan, plan_free)
 

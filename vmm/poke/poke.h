@@ -63,9 +63,10 @@ struct poke_exclusion {
 	uint64_t start, end;
 };
 
-#define POKE_SLOT_LEN	16 /* 0xCC each, before and after: room for one instruction */
-#define POKE_SLOTS_MAX	256
-#define POKE_SLOT_PAGES 8 /* they may lie on */
+#define POKE_SLOT_LEN	  16   /* room for one instruction */
+#define POKE_SLOT_PADDING 0xcc /* each byte of it, before and after */
+#define POKE_SLOTS_MAX	  256
+#define POKE_SLOT_PAGES	  8 /* they may lie on */
 
 /*
  * Padding of the guest's text: it may be executed and never is (between functions, behind
@@ -78,7 +79,7 @@ struct poke_slot {
 /* Owned by the caller of plan_build(). Sites are sorted by gva and do not overlap. */
 struct poke_plan {
 	enum poke_mode mode;
-	char why[160];		/* why this mode */
+	char why[256];		/* why this mode */
 	enum backend_trap trap;	/* staged, held: made of what */
 	unsigned caps;		/* of the backend it was made for */
 	bool atomic;		/* no vCPU may ever see one site new after another one old */
@@ -164,6 +165,14 @@ int poke_plan_holds(struct backend *b, const struct poke_plan *plan, size_t i, e
  * -EUCLEAN (ERR_ATTENTION) when a site holds foreign bytes: nothing is written then.
  */
 int poke_settle(struct backend *b, const struct poke_plan *plan, bool to_new, struct err *e);
+
+/*
+ * The same for the plan's slots, whichever way the sites went: a vCPU inside a copy is moved back
+ * to where the copy was made from, then every slot becomes padding again. A slot that holds anything
+ * but padding and this plan's copy, in any mixture of the two, is not ours any more and left alone.
+ * -EUCLEAN (ERR_ATTENTION) when a vCPU stands in the middle of a copied instruction.
+ */
+int poke_settle_slots(struct backend *b, const struct poke_plan *plan, struct err *e);
 
 /*
  * Kill points (vmm/fault.h), NULL-terminated. The first list is passed by every

@@ -113,13 +113,25 @@ static bool hit_claim(struct hit *h, const struct vcpu_regs *regs)
 	return vcpu_cpl(regs) == 0 && (regs->efer & EFER_LMA) && hit_find(h, regs->rip) && hit_is_our_site(h);
 }
 
+/*
+ * The slot was found in the kernel's address space. With page tables of its own for user mode
+ * (KPTI) entry code also runs in another one, where most of the text is not mapped.
+ */
+static bool slot_is_there(struct hit *h, const struct poke_copy *c)
+{
+	uint8_t found[POKE_SLOT_LEN];
+	struct arch_fault ignored;
+
+	return hit_read(&h->memory, c->slot.gva, found, c->len, &ignored) == 0 && memcmp(found, c->bytes, c->len) == 0;
+}
+
 /* TF of its own would be mixed up with the step's. */
 static bool hit_step(struct hit *h, bool is_new, struct vcpu_regs *regs)
 {
 	size_t site = (size_t)(h->site - h->traps->plan->sites);
 	const struct poke_copy *c = regs->rflags & RFLAGS_TF ? NULL : poke_copy_find(h->traps, site, h->offset, is_new);
 
-	if (!c)
+	if (!c || !slot_is_there(h, c))
 		return false;
 	regs->rip = c->slot.gva;
 	atomic_fetch_add(&h->traps->stepped, 1);
