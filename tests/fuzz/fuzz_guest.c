@@ -9,6 +9,7 @@
 
 /* The fuzz build links no test helpers. */
 #include "tests/fake/guest_image.c"
+#include "vmm/guest/padding.h"
 
 #define VARIANTS  32
 #define EDITS_MAX 64
@@ -69,6 +70,7 @@ static const struct guest_image *variant(unsigned i)
 		if (!made[i])
 			abort();
 		guest_image_build(made[i], &o);
+		memset(guest_image_at(made[i], IMAGE_BASE + 0xa00), PADDING_BYTE, 0x400);
 	}
 	return made[i];
 }
@@ -103,6 +105,21 @@ static void use_symbols(const struct guest *g)
 	guest_is_text(g, IMAGE_FUNC, 5);
 }
 
+/* Whatever the guest says of itself: what is offered is padding, with a margin of it, and in the text. */
+static void use_padding(struct guest *g)
+{
+	struct padding_run runs[4];
+	uint8_t byte;
+	int n = guest_padding_find(g, 8192, runs, ARRAY_SIZE(runs), NULL);
+
+	for (int i = 0; i < n; i++) {
+		check(runs[i].start % 16 == 0 && runs[i].end % 16 == 0 && runs[i].start < runs[i].end);
+		check(guest_is_text(g, runs[i].start, runs[i].end - runs[i].start));
+		for (uint64_t at = runs[i].start - PADDING_MARGIN; at < runs[i].end + PADDING_MARGIN; at++)
+			check(guest_read(g, at, &byte, 1, NULL) == 0 && byte == PADDING_BYTE);
+	}
+}
+
 static void use(struct guest_image *image, struct guest *g)
 {
 	const struct guest_range ranges[] = { { IMAGE_FUNC, IMAGE_FUNC + 5 }, { IMAGE_FUNC_END, IMAGE_FUNC_END + 64 } };
@@ -114,6 +131,7 @@ static void use(struct guest_image *image, struct guest *g)
 	guest_revalidate(g, image->regs, IMAGE_CPUS, NULL);
 	guest_translate(g, IMAGE_FUNC, &gpa, &left, NULL);
 	guest_read(g, IMAGE_FUNC - 8, buf, sizeof(buf), NULL);
+	use_padding(g);
 	guest_stacks_prepare(g, NULL);
 	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), &b, NULL) == 1)
 		check(b.range < ARRAY_SIZE(ranges) && memchr(b.comm, 0, sizeof(b.comm)));

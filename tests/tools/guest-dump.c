@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "vmm/guest/guest.h"
+#include "vmm/guest/padding.h"
 
 struct image_file {
 	struct guest_memory mem;
@@ -176,6 +177,30 @@ static int scan(struct guest *g, const struct vcpu_regs *regs, size_t n, const c
 	return r ? 3 : 0;
 }
 
+static int print_padding(struct guest *g, const struct image_file *f)
+{
+	struct padding_run runs[64];
+	struct err e = { 0 };
+	uint64_t us = now_us(), reads = f->reads;
+	char where[256];
+	int n = guest_padding_find(g, SIZE_MAX / 2, runs, ARRAY_SIZE(runs), &e);
+
+	us = now_us() - us;
+	if (n < 0) {
+		fprintf(stderr, "guest-dump: %s\n", e.text);
+		return 1;
+	}
+	for (int i = 0; i < n; i++) {
+		guest_format_addr(g, runs[i].start, where, sizeof(where));
+		printf("0x%" PRIx64 " %" PRIu64 " %s\n", runs[i].start, runs[i].end - runs[i].start, where);
+	}
+	printf("all of the text: %" PRIu64 " us, %" PRIu64 " reads\n", us, f->reads - reads);
+	us = now_us();
+	n = guest_padding_find(g, 512, runs, ARRAY_SIZE(runs), &e);
+	printf("for 512 bytes: %" PRIu64 " us, %d run%s\n", now_us() - us, n, n == 1 ? "" : "s");
+	return n < 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct vcpu_regs regs[VCPU_MAX];
@@ -183,7 +208,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: guest-dump RAM-IMAGE REGISTERS facts|symbols|scan [SYMBOL|0xSTART-0xEND]...\n");
+		fprintf(stderr, "usage: guest-dump RAM-IMAGE REGISTERS facts|symbols|padding|scan [SYMBOL|0xSTART-0xEND]...\n");
 		return 2;
 	}
 	struct image_file f = { .mem.read = file_read, .fd = open(argv[1], O_RDONLY | O_CLOEXEC) };
@@ -203,6 +228,8 @@ int main(int argc, char **argv)
 		print_symbols(g);
 		return 0;
 	}
+	if (strcmp(argv[3], "padding") == 0)
+		return print_padding(g, &f);
 	int worst = 0;
 	for (int i = 4; i < argc; i++) {
 		int r = scan(g, regs, n, argv[i], &f);
