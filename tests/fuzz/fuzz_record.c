@@ -21,6 +21,9 @@ static void check_plan(const struct poke_plan *p)
 {
 	check(p->n_sites >= 1 && p->n_sites <= POKE_SITES_MAX);
 	check(p->n_exclusions <= POKE_EXCLUSIONS_MAX);
+	check(p->n_slots <= POKE_SLOTS_MAX);
+	for (size_t i = 0; i < p->n_slots; i++)
+		check((p->slots[i].gva & 4095) <= 4096 - POKE_SLOT_LEN && !((p->slots[i].gva ^ p->slots[i].gpa) & 4095));
 	check(strcmp(poke_mode_name(p->mode), "unknown") != 0 && strcmp(poke_trap_name(p->trap), "unknown") != 0);
 	for (size_t i = 0; i < p->n_exclusions; i++)
 		check(p->exclusions[i].start < p->exclusions[i].end);
@@ -42,6 +45,9 @@ static void check_again(const struct transaction *t)
 	check(again->plan->mode == t->plan->mode && again->plan->atomic == t->plan->atomic);
 	check(again->plan->needs_quiescence == t->plan->needs_quiescence);
 	check(memcmp(again->plan->exclusions, t->plan->exclusions, sizeof(t->plan->exclusions)) == 0);
+	check(again->plan->n_slots == t->plan->n_slots &&
+	      (!t->plan->n_slots ||
+	       memcmp(again->plan->slots, t->plan->slots, t->plan->n_slots * sizeof(*t->plan->slots)) == 0));
 	check(memcmp(again->plan->sites, t->plan->sites, t->plan->n_sites * sizeof(*t->plan->sites)) == 0);
 }
 

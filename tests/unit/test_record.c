@@ -12,6 +12,7 @@
 
 static struct transaction *make(const char *name, enum operation operation, size_t n_sites)
 {
+	static const struct poke_slot slots[] = { { 0xffffffff81c00010, 0x1c00010 }, { 0xffffffff81c00fe0, 0x1c00fe0 } };
 	struct transaction *t = calloc(1, sizeof(*t));
 
 	t->number = 7;
@@ -30,6 +31,7 @@ static struct transaction *make(const char *name, enum operation operation, size
 	t->plan->n_exclusions = 2;
 	t->plan->exclusions[0] = (struct poke_exclusion){ 0xffffffff81000010, 0xffffffff81000020 };
 	t->plan->exclusions[1] = (struct poke_exclusion){ 1, 2 };
+	assert_int_equal(plan_set_slots(t->plan, slots, ARRAY_SIZE(slots), NULL), 0);
 	for (size_t i = 0; i < n_sites; i++) {
 		struct poke_site *s = &t->plan->sites[i];
 
@@ -49,6 +51,8 @@ static void test_round_trip(void **state)
 	json_t *o = transaction_to_json(t);
 
 	(void)state;
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(o, "slots"), 1), "old")),
+			    "cccccccccccccccccccccccccccccccc");
 	assert_int_equal(transaction_from_json(o, &back), 0);
 	json_decref(o);
 	assert_int_equal(back->number, 7);
@@ -62,13 +66,15 @@ static void test_round_trip(void **state)
 	assert_true(back->plan->atomic);
 	assert_int_equal(back->plan->n_exclusions, 2);
 	assert_memory_equal(back->plan->exclusions, t->plan->exclusions, sizeof(t->plan->exclusions));
+	assert_int_equal(back->plan->n_slots, 2);
+	assert_memory_equal(back->plan->slots, t->plan->slots, 2 * sizeof(*t->plan->slots));
 	assert_memory_equal(back->plan->sites, t->plan->sites, 3 * sizeof(*t->plan->sites));
 }
 
 /* A journal from before there was more than one mode. */
 static void test_older_journal(void **state)
 {
-	static const char *const later[] = { "mode", "trap", "atomic", "exclude" };
+	static const char *const later[] = { "mode", "trap", "atomic", "exclude", "slots" };
 	_cleanup_(transaction_free) struct transaction *t = make("p", OPERATION_APPLY, 1), *back = NULL;
 	json_t *o = transaction_to_json(t);
 
@@ -79,7 +85,7 @@ static void test_older_journal(void **state)
 	json_decref(o);
 	assert_int_equal(back->plan->mode, POKE_MODE_STOPPED);
 	assert_false(back->plan->atomic);
-	assert_int_equal(back->plan->n_exclusions, 0);
+	assert_int_equal(back->plan->n_exclusions + back->plan->n_slots, 0);
 }
 
 /* One site of one instruction, but an excluded range: whoever stands in it is on a stack. */
@@ -110,6 +116,10 @@ static void test_spoilt_fields(void **state)
 		{ "exclude", "7", false }, { "exclude", "[{}]", false },
 		{ "exclude", "[{\"from\": \"0x2\", \"to\": \"0x2\"}]", false },
 		{ "exclude", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", false },
+		{ "slots", "7", false }, { "slots", "[{}]", false },
+		{ "slots", "[{\"address\": \"0x10\", \"gpa\": 16}]", false },
+		{ "slots", "[{\"address\": \"0xff1\", \"gpa\": \"0xff1\"}]", false }, /* on two pages */
+		{ "slots", "[{\"address\": \"0x10\", \"gpa\": \"0x20\"}]", false },
 		{ "old", "\"zz\"", true }, { "old", "\"\"", true }, { "new", "\"90\"", true },
 		{ "split", "0", true }, { "split", "7", true }, { "address", "12", true },
 		{ "gpa", "null", true }, { "boundaries", "\"\"", true },

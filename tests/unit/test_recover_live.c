@@ -65,6 +65,8 @@ static struct transaction *transaction(void)
 	*t->plan = live->plan;
 	t->plan->sites = calloc(live->plan.n_sites, sizeof(*t->plan->sites));
 	memcpy(t->plan->sites, live->sites, live->plan.n_sites * sizeof(*t->plan->sites));
+	t->plan->slots = NULL;
+	assert_int_equal(plan_set_slots(t->plan, live->slots, live->plan.n_slots, NULL), 0);
 	return t;
 }
 
@@ -110,6 +112,16 @@ static void prepare(enum poke_mode mode, enum backend_trap trap)
 		fake_live_site(live, "554889e54883ec10", "e9000010000f1f00");
 	fake_live_run(live, 100);
 }
+
+/* The same with instructions that can only be stepped, and room for their copies. */
+static void prepare_slots(enum poke_mode mode, enum backend_trap trap)
+{
+	prepare(mode, trap);
+	fake_live_site(live, "488b0500000000", "488b0508000000");
+	fake_live_slots(live, LIVE_SLOTS_MAX);
+}
+
+static void (*prepare_guest)(enum poke_mode mode, enum backend_trap trap) = prepare;
 
 static int child(const char *point, unsigned n)
 {
@@ -177,12 +189,15 @@ static void next_worker(const char *point)
 
 	assert_int_equal(s.open->plan->mode, live->plan.mode);
 	assert_int_equal(s.open->plan->trap, live->plan.trap);
+	assert_int_equal(s.open->plan->n_slots, live->plan.n_slots);
 	if (recover_session(&s, &e) < 0)
 		fail_msg("%s: %s", point, e.text);
 	bool new = s.patches.first != NULL;
 	if (!fake_live_holds(live, new) || (want >= 0 && want != new))
 		fail_msg("%s, last recorded %s: the text is not all %s", point, poke_state_name(last),
 			 want < 0 ? "of one kind" : want ? "new" : "old");
+	if (!fake_live_padded(live))
+		fail_msg("%s, last recorded %s: the slots are not padding", point, poke_state_name(last));
 	if (!stays && !live->running)
 		fail_msg("%s, last recorded %s: the VM stays paused", point, poke_state_name(last));
 	resume_orphan(&live->base, &e);
@@ -206,7 +221,7 @@ static unsigned points(enum poke_mode mode, enum backend_trap trap, const char *
 
 	for (size_t i = 0; list[i]; i++)
 		for (unsigned n = 1; n <= 4; n++) {
-			prepare(mode, trap);
+			prepare_guest(mode, trap);
 			bool died = killed_at(list[i], n);
 			if (died)
 				next_worker(list[i]);
@@ -236,15 +251,25 @@ static void every_mode(void **state)
 	assert_int_equal(points(POKE_MODE_HELD, BACKEND_TRAP_KIND_INT3, some), 1);
 }
 
-/* Recovery is killed too, between two sites: the one after it must still know which way to go. */
-static void recovery_dies(void **state)
+static void with_copies(void **state)
 {
+	static const char *const some[] = { "poke-copies-written", NULL };
+
 	(void)state;
+	prepare_guest = prepare_slots;
+	assert_true(both(POKE_MODE_STAGED, BACKEND_TRAP_KIND_INT3, poke_fault_points_staged) >= 17 + 8);
+	assert_int_equal(points(POKE_MODE_STAGED, BACKEND_TRAP_KIND_INT3, some), 1);
+	prepare_guest = prepare;
+}
+
+/* Recovery is killed too, between two sites or slots: the one after it must still know which way to go. */
+static void recovery_dies_at(const char *dead, const char *point, bool new)
+{
 	for (unsigned n = 1; n <= 2; n++) {
 		int status;
 
-		prepare(POKE_MODE_HELD, BACKEND_TRAP_KIND_INT3);
-		assert_true(killed_at("poke-head-recorded", 1));
+		prepare_guest(new ? POKE_MODE_HELD : POKE_MODE_STAGED, BACKEND_TRAP_KIND_INT3);
+		assert_true(killed_at(dead, 1));
 		pid_t pid = fork();
 		assert_true(pid >= 0);
 		if (pid == 0) {
@@ -253,16 +278,25 @@ static void recovery_dies(void **state)
 
 			live->running = live->paused = false;
 			live->handler = NULL;
-			snprintf(spec, sizeof(spec), "poke-site-settled:%u", n);
+			snprintf(spec, sizeof(spec), "%s:%u", point, n);
 			worker_begin();
 			_exit(fault_arm(spec) < 0 || recover_session(&s, &e) < 0);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
-		next_worker("poke-site-settled");
-		assert_true(fake_live_holds(live, true));
+		next_worker(point);
+		assert_true(fake_live_holds(live, new));
 		clean_up();
 	}
+}
+
+static void recovery_dies(void **state)
+{
+	(void)state;
+	recovery_dies_at("poke-head-recorded", "poke-site-settled", true);
+	prepare_guest = prepare_slots;
+	recovery_dies_at("poke-trapped", "poke-slot-settled", false);
+	prepare_guest = prepare;
 }
 
 static int setup(void **state)
@@ -287,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_mode),
+		cmocka_unit_test(with_copies),
 		cmocka_unit_test(recovery_dies),
 	};
 

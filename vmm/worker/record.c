@@ -117,6 +117,21 @@ static json_t *exclusions_record(const struct poke_plan *plan)
 	return list;
 }
 
+/* What they hold before and after is padding, by what a slot is; "old" says so to whoever reads the journal. */
+static json_t *slots_record(const struct poke_plan *plan)
+{
+	uint8_t padding[POKE_SLOT_LEN];
+	char hex[2 * POKE_SLOT_LEN + 1];
+	json_t *list = json_array();
+
+	memset(padding, POKE_SLOT_PADDING, sizeof(padding));
+	hex_encode(padding, sizeof(padding), hex);
+	for (size_t i = 0; i < plan->n_slots; i++)
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "address", qmp_address(plan->slots[i].gva),
+						      "gpa", qmp_address(plan->slots[i].gpa), "old", hex));
+	return list;
+}
+
 json_t *transaction_to_json(const struct transaction *t)
 {
 	json_t *sites = json_array();
@@ -127,14 +142,15 @@ json_t *transaction_to_json(const struct transaction *t)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:o}",
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:o, s:o}",
 			 "type", "begin", "txn", (json_int_t)t->number, "time", t->time,
 			 "operation", operation_name(t->operation), "patch", t->patch,
 			 "description", t->description, "release", t->boot.release,
 			 "build_id", t->boot.build_id, "base", qmp_address(t->boot.base),
 			 "pid", (json_int_t)t->boot.pid, "pid_start", qmp_address(t->boot.pid_start),
 			 "mode", poke_mode_name(t->plan->mode), "trap", poke_trap_name(t->plan->trap),
-			 "atomic", (int)t->plan->atomic, "exclude", exclusions_record(t->plan), "sites", sites);
+			 "atomic", (int)t->plan->atomic, "exclude", exclusions_record(t->plan), "slots",
+			 slots_record(t->plan), "sites", sites);
 }
 
 /* Copies a string member that must fit; false when it is missing or too long. */
@@ -192,6 +208,23 @@ static bool exclusions_from_json(json_t *list, struct poke_plan *p)
 	return true;
 }
 
+/* Journals from before there were slots have none. */
+static int slots_from_json(json_t *list, struct poke_plan *p)
+{
+	struct poke_slot slots[POKE_SLOTS_MAX] = { 0 };
+	struct err ignored;
+	json_t *o;
+	size_t i;
+
+	if (list && (!json_is_array(list) || json_array_size(list) > POKE_SLOTS_MAX))
+		return -EBADMSG;
+	json_array_foreach(list, i, o)
+		if (!get_address(o, "address", &slots[i].gva) || !get_address(o, "gpa", &slots[i].gpa))
+			return -EBADMSG;
+	int r = json_array_size(list) ? plan_set_slots(p, slots, json_array_size(list), &ignored) : 0;
+	return r == -EINVAL ? -EBADMSG : r;
+}
+
 /* How it is carried out. Journals from before there was more than one mode lack all but "mode". */
 static bool manner_from_json(json_t *record, struct poke_plan *p)
 {
@@ -227,6 +260,9 @@ static int plan_from_json(json_t *record, struct poke_plan **ret)
 	p->n_sites = n;
 	if (!manner_from_json(record, p))
 		return -EBADMSG;
+	int r = slots_from_json(json_object_get(record, "slots"), p);
+	if (r < 0)
+		return r;
 	json_array_foreach(sites, i, o) {
 		if (!site_from_json(o, &p->sites[i]))
 			return -EBADMSG;

@@ -86,7 +86,7 @@ static bool goes_forward(const struct session *s, const struct holdings *h)
 	return staged && (s->open_state == POKE_HEADED || s->open_state == POKE_VERIFIED);
 }
 
-static int settle(struct session *s, enum result *ret, struct err *e)
+static int settle_sites(struct session *s, enum result *ret, struct err *e)
 {
 	struct transaction *t = s->open;
 	enum result done = t->operation == OPERATION_APPLY ? RESULT_APPLIED : RESULT_REVERTED;
@@ -104,6 +104,14 @@ static int settle(struct session *s, enum result *ret, struct err *e)
 		return r;
 	*ret = to_new ? done : RESULT_UNDONE;
 	return 0;
+}
+
+/* The slots of another boot are its own text. */
+static int settle(struct session *s, enum result *ret, struct err *e)
+{
+	int r = settle_sites(s, ret, e);
+
+	return r < 0 || *ret == RESULT_LOST ? r : poke_settle_slots(s->backend, s->open->plan, e);
 }
 
 struct announcement {
