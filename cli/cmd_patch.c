@@ -61,9 +61,10 @@ static void live_print(struct cli *c, json_t *result)
 		plural(c, result, "kicked", "vCPU", "vCPUs"), output_field(o, result, "already_out"),
 		output_field(o, result, "waited_us"));
 	if (json_object_get(result, "trap"))
-		fprintf(o->stream, "; %s (%s), %s held, longest %s us",
+		fprintf(o->stream, "; %s (%s), %s copied, %s held, longest %s us",
 			plural(c, result, "traps", "trap", "traps"), output_field(o, result, "trap"),
-			output_field(o, result, "held"), output_field(o, result, "held_us"));
+			output_field(o, result, "copied"), output_field(o, result, "held"),
+			output_field(o, result, "held_us"));
 	fputc('\n', o->stream);
 }
 

@@ -67,6 +67,7 @@
 	{ "trap", SCHEMA_STR, true, .doc = "staged, held: int3 or hw" }, \
 	{ "traps", SCHEMA_INT, true, .doc = "times a vCPU came to a trap; this and what follows: not of stopped" }, \
 	{ "held", SCHEMA_INT, true, .doc = "times a vCPU had to wait at one" }, \
+	{ "copied", SCHEMA_INT, true, .doc = "times one was stepped through a copy of the instruction" }, \
 	{ "kicked", SCHEMA_INT, true, .doc = "vCPUs taken out of guest mode by the barriers" }, \
 	{ "already_out", SCHEMA_INT, true, .doc = "vCPUs that were out, and left alone" }, \
 	{ "waited_us", SCHEMA_INT, true, .doc = "time in barriers, in all" }, \
@@ -203,7 +204,7 @@ const struct schema_command schema_command_table[] = {
 			 .doc = "objects {transaction?, time, operation: apply, revert or recover, patch, mode?, "
 				"result: applied, reverted, undone, lost or attention, changed, sites, barriers, "
 				"forced_exits, longest_pause_us, elapsed_us, error?, and where the mode is not "
-				"stopped: traps, held, kicked, already_out, waited_us, held_us}" } } },
+				"stopped: traps, held, copied, kicked, already_out, waited_us, held_us}" } } },
 	{ "query-trace", "When what happened on which vCPU in the last transaction of this worker.", .read_only = true,
 	  .to_worker = true,
 	  .args = { ARG_VM,

@@ -233,11 +233,11 @@ static void test_patch(void **state)
 		{ "mode and traps", { "apply", "web1", "p1", "--mode", "held", "--traps=hw" },
 		  { { "patch-apply", "{\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"held\", \"traps\": \"hw\"}",
 		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"held\", \"why\": \"w\", \"sites\": 2, \"barriers\": 3, "
-		      "\"forced_exits\": 5, \"longest_pause_us\": 0, \"elapsed_us\": 90, \"trap\": \"hw\", \"traps\": 1, \"held\": 1, "
-		      "\"kicked\": 5, \"already_out\": 1, \"waited_us\": 40, \"held_us\": 33}" } }, 0,
+		      "\"forced_exits\": 5, \"longest_pause_us\": 0, \"elapsed_us\": 90, \"trap\": \"hw\", \"traps\": 3, \"held\": 1, "
+		      "\"copied\": 2, \"kicked\": 5, \"already_out\": 1, \"waited_us\": 40, \"held_us\": 33}" } }, 0,
 		  "applied p1 to web1 (held: w)\n"
 		  "  2 sites, 3 barriers, 5 forced exits, longest pause 0 us, 90 us in all\n"
-		  "  5 vCPUs kicked, 1 already out, 40 us in barriers; 1 trap (hw), 1 held, longest 33 us\n", "" },
+		  "  5 vCPUs kicked, 1 already out, 40 us in barriers; 3 traps (hw), 2 copied, 1 held, longest 33 us\n", "" },
 		{ "flipped has no traps", { "revert", "web1", "p1", "--mode=flipped" },
 		  { { "patch-revert", "{\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"flipped\"}",
 		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"mode\": \"flipped\", \"sites\": 1, \"barriers\": 1, "

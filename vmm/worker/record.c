@@ -315,8 +315,8 @@ void figures_add_json(json_t *o, enum poke_mode mode, const struct poke_stats *s
 				(json_int_t)s->elapsed_us);
 	json_t *live = mode == POKE_MODE_STOPPED
 			       ? NULL
-			       : json_pack("{s:i, s:i, s:i, s:i, s:I, s:I}", "traps", (int)s->traps, "held", (int)s->held,
-					   "kicked", (int)s->kicked, "already_out", (int)s->already_out, "waited_us",
+			       : json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I}", "traps", (int)s->traps, "held",
+					   (int)s->held, "copied", (int)s->copied, "kicked", (int)s->kicked, "already_out", (int)s->already_out, "waited_us",
 					   (json_int_t)s->waited_us, "held_us", (json_int_t)s->held_us);
 
 	json_object_update(o, all);
@@ -329,8 +329,8 @@ void figures_add_json(json_t *o, enum poke_mode mode, const struct poke_stats *s
 json_t *transaction_history(json_t *begin, json_t *end)
 {
 	static const char *const copied[] = { "sites",	     "barriers", "forced_exits", "longest_pause_us", "elapsed_us",
-					      "traps",	     "held",	 "kicked",	 "already_out",	     "waited_us",
-					      "held_us",     "error" };
+					      "traps",	     "held",	 "copied",	 "kicked",	     "already_out",
+					      "waited_us",   "held_us",	 "error" };
 	const char *result = json_string_value(json_object_get(end, "result"));
 	json_t *o = json_object();
 
