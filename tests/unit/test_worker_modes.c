@@ -253,6 +253,82 @@ static void test_as_asked(void **state)
 	there_and_back(HEAD "atomic: false\n" TWO, "staged", "int3", "staged");
 }
 
+#define PADDING (IMAGE_BASE + 0xa00)
+#define PUSH	HEAD "sites:\n  - { at: do_nothing+0x8, kind: bytes, old: \"90\", new: \"53\" }\n"
+
+/* The reply of apply and of revert: barriers taken; words of "why", NULL: nothing is said of copies. */
+static void assert_copies(unsigned apply_barriers, unsigned revert_barriers, const char *words)
+{
+	command_fn *const commands[] = { command_patch_apply, command_patch_revert };
+	const unsigned barriers[] = { apply_barriers, revert_barriers };
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		struct err e;
+		json_t *value;
+
+		if (call(commands[i], PUSH, "staged", NULL, &value, &e) < 0)
+			fail_msg("%s", e.text);
+		const char *why = json_string_value(json_object_get(value, "why"));
+		if (words ? !strstr(why, words) : strstr(why, "copies") != NULL)
+			fail_msg("why: %s", why);
+		assert_int_equal(json_integer_value(json_object_get(value, "barriers")), barriers[i]);
+		assert_int_equal(json_integer_value(json_object_get(value, "copied")), 0);
+		json_decref(value);
+	}
+}
+
+/* How many slots the begin record of the last transaction names; *ret_first is where the first one is. */
+static size_t slots_journaled(uint64_t *ret_first)
+{
+	char path[128], line[8192];
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "%s/journal/web1.jsonl", w.dir);
+	FILE *f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		json_t *record = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL), *slots;
+
+		slots = json_object_get(record, "slots");
+		if (slots)
+			n = json_array_size(slots);
+		if (json_array_size(slots))
+			assert_int_equal(qmp_address_parse(json_object_get(json_array_get(slots, 0), "address"), ret_first), 0);
+		json_decref(record);
+	}
+	fclose(f);
+	return n;
+}
+
+/* An instruction that can only be stepped gets a slot in the kernel's padding, journaled, and padding again later. */
+static void test_slots(void **state)
+{
+	struct transaction *t = calloc(1, sizeof(*t));
+	uint64_t first = 0;
+
+	(void)state;
+	assert_copies(2, 2, "0 of 1 instructions that cannot be emulated can be stepped as copies (there is no more int3");
+	assert_int_equal(slots_journaled(&first), 0);
+	memset(guest_image_at(&w.image, PADDING), 0xcc, 512);
+	assert_copies(3, 3, NULL);
+	assert_int_equal(slots_journaled(&first), 1);
+	assert_true(first == PADDING + 16);
+	for (size_t i = 0; i < 512; i++)
+		assert_int_equal(*guest_image_at(&w.image, PADDING + i), 0xcc);
+	/* What a patch that is in holds is not taken, whatever it looks like. */
+	t->plan = calloc(1, sizeof(*t->plan));
+	t->plan->sites = calloc(1, sizeof(*t->plan->sites));
+	t->plan->n_sites = 1;
+	t->plan->sites[0] = (struct poke_site){ .gva = PADDING + 20, .len = 20 };
+	strcpy(t->patch, "q");
+	assert_int_equal(patch_list_add(&w.s.patches, t, PATCH_ATTENTION), 0);
+	assert_copies(3, 3, NULL);
+	assert_int_equal(slots_journaled(&first), 1);
+	assert_true(first == PADDING + 48);
+	w.caps &= ~(unsigned)BACKEND_STEP;
+	assert_copies(2, 2, "(vCPUs cannot be stepped here)");
+}
+
 /* The gentlest that is safe; a revert is planned anew, whatever the apply took. */
 static void test_as_planned(void **state)
 {
@@ -463,7 +539,7 @@ static void test_probe(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_as_asked), TEST(test_as_planned), TEST(test_refusals), TEST(test_exclusions),
+		TEST(test_as_asked), TEST(test_slots), TEST(test_as_planned), TEST(test_refusals), TEST(test_exclusions),
 		TEST(test_exclusions_busy), TEST(test_history), TEST(test_trace), TEST(test_trace_is_cut),
 		TEST(test_probe),
 	};

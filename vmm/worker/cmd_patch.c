@@ -10,6 +10,7 @@
 #include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/prepare.h"
+#include "vmm/worker/slots.h"
 #include "vmm/worker/trace.h"
 #include "vmm/worker/txlog.h"
 
@@ -126,6 +127,14 @@ static int carry_out(struct session *s, struct transaction *t, json_t *args, enu
 	return r;
 }
 
+/* The road that is taken, and what it needs. */
+static int choose(struct session *s, json_t *args, struct poke_plan *plan, struct err *e)
+{
+	int r = choose_as_asked(args, plan, e);
+
+	return r < 0 ? r : slots_give(s, plan, e);
+}
+
 static int new_transaction(struct session *s, enum operation operation, const struct patchfile *file,
 			   struct poke_plan *plan, struct transaction **ret, struct err *e)
 {
@@ -209,7 +218,7 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
 		return 0;
 	}
-	r = choose_as_asked(args, p.plan, e);
+	r = choose(s, args, p.plan, e);
 	return r < 0 ? r : apply_plan(s, &p, args, ret, e);
 }
 
@@ -234,7 +243,7 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 	}
 	r = prepare_plan(s, &p, e);
 	if (r == 0)
-		r = choose_as_asked(args, p.plan, e);
+		r = choose(s, args, p.plan, e);
 	if (r == 0 && p.plan->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r < 0)
@@ -254,7 +263,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
-	r = choose_as_asked(args, inverse, e);
+	r = choose(s, args, inverse, e);
 	if (r == 0 && inverse->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r == 0)

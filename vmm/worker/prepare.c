@@ -216,6 +216,8 @@ int prepare_inverse(const struct poke_plan *plan, unsigned caps, struct poke_pla
 	*p = *plan;
 	p->caps = caps;
 	p->needs_quiescence = p->n_exclusions > 0;
+	p->slots = NULL; /* were for those sites, in that mode */
+	p->n_slots = 0;
 	p->sites = calloc(plan->n_sites, sizeof(*p->sites));
 	if (!p->sites)
 		return -ENOMEM;
