@@ -28,6 +28,7 @@ static struct search {
 	struct function function[FUNCTIONS_MAX];
 	size_t functions;
 	bool overflow; /* more functions than that */
+	bool named;    /* some function is traced or replaced, perhaps none of ours */
 
 	struct agent_put *reply;
 	struct agent_conflicts head;
@@ -175,6 +176,7 @@ static void ftrace(const char *line)
 	struct agent_conflict c = { .kind = AGENT_CONFLICT_FTRACE };
 	size_t len = word(line);
 
+	search.named = true;
 	c.addr = function_addr(line, len);
 	if (!c.addr || !len)
 		return;
@@ -209,6 +211,7 @@ static void livepatched(const char *entry)
 
 	if (!comma || comma == entry)
 		return;
+	search.named = true;
 	c.addr = function_addr(entry, (size_t)(comma - entry));
 	copy_name(&c, entry, (size_t)(comma - entry));
 	if (c.addr)
@@ -248,6 +251,23 @@ static void read_livepatch(struct agent *a)
 		search.head.sources |= AGENT_SRC_LIVEPATCH;
 }
 
+/*
+ * The table that has the addresses of these names is large (half a second in an emulated
+ * guest): it is read only when there are any.
+ */
+static void read_named(struct agent *a)
+{
+	read_ftrace(a);
+	read_livepatch(a);
+	if (!search.named)
+		return;
+	search.head.sources &= ~(AGENT_SRC_FTRACE | AGENT_SRC_LIVEPATCH);
+	if (!find_functions(a))
+		return;
+	read_ftrace(a);
+	read_livepatch(a);
+}
+
 int op_conflicts(struct agent *a, const struct agent_frame *f, struct agent_put *reply, struct agent_failure *why)
 {
 	memset(&search, 0, sizeof(search));
@@ -258,10 +278,7 @@ int op_conflicts(struct agent *a, const struct agent_frame *f, struct agent_put 
 	search.n = (size_t)n;
 	agent_conflicts_begin(reply);
 	read_kprobes(a);
-	if (find_functions(a)) {
-		read_ftrace(a);
-		read_livepatch(a);
-	}
+	read_named(a);
 	reply->len = agent_conflicts_end(reply, &search.head);
 	return 0;
 }
