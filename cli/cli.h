@@ -68,6 +68,7 @@ int cmd_destroy(struct cli *c);
 int cmd_remove(struct cli *c);
 int cmd_info(struct cli *c);
 int cmd_probe(struct cli *c);
+int cmd_agent(struct cli *c);
 int cmd_symbols(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_apply(struct cli *c);
@@ -79,6 +80,10 @@ int history_trace(struct cli *c); /* trace.c: with --trace */
 int cmd_events(struct cli *c);
 int cmd_qmp(struct cli *c);
 int cmd_version(struct cli *c);
+
+/* cmd_agent.c: how the guest's agent was used for an operation (NULL: there is none); the agent in a few words. */
+void agent_use_print(struct cli *c, json_t *agent);
+const char *agent_summary(struct cli *c, json_t *agent);
 
 /* job.c: calls a command that can run as a job. With --no-wait prints the job's id and sets *ret to NULL. Steals args. */
 int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret, struct err *e);

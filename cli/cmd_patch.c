@@ -20,6 +20,8 @@ static json_t *patch_args(struct cli *c, struct err *e)
 		json_object_set_new(args, "mode", json_string(c->options.mode));
 	if (c->options.traps)
 		json_object_set_new(args, "traps", json_string(c->options.traps));
+	if (c->options.agent_use)
+		json_object_set_new(args, "agent-use", json_string(c->options.agent_use));
 	if (c->options.has_timeout)
 		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
 	return args;
@@ -100,6 +102,7 @@ static void result_print(struct cli *c, json_t *result, const char *done, const 
 	fprintf(o->stream, "%s%s%s %s %s %s (%s)\n", output_on(o, OUTPUT_GOOD), done, output_off(o),
 		output_field(o, result, "patch"), direction, output_field(o, result, "vm"), mode(c, result));
 	figures_print(c, result);
+	agent_use_print(c, json_object_get(result, "agent"));
 }
 
 static void sites_print(struct cli *c, json_t *sites)
@@ -127,6 +130,7 @@ int cmd_check(struct cli *c)
 		fprintf(o->stream, "%s can be applied to %s (%s)\n", output_field(o, result, "patch"), output_field(o, result, "vm"),
 			mode(c, result));
 	sites_print(c, json_object_get(result, "sites_detail"));
+	agent_use_print(c, json_object_get(result, "agent"));
 	return code;
 }
 

@@ -179,6 +179,20 @@ int cmd_status(struct cli *c)
 	return code;
 }
 
+/* The guest's word, which decides nothing. */
+static void seen_print(struct cli *c, json_t *seen)
+{
+	struct output *o = &c->out;
+	json_t *d;
+	size_t i;
+
+	json_array_foreach(seen, i, d) {
+		fprintf(o->stream, "%s: %s (%s): expected %s, the guest's agent says it sees %s\n", output_field(o, d, "patch"),
+			output_field(o, d, "symbol"), output_field(o, d, "address"), output_bytes(o, d, "expected"),
+			output_bytes(o, d, "found"));
+	}
+}
+
 static void differences_print(struct cli *c, json_t *differences)
 {
 	struct output *o = &c->out;
@@ -213,6 +227,10 @@ int cmd_verify(struct cli *c)
 			output_field(&c->out, result, "patches"), output_field(&c->out, result, "sites"));
 	else
 		differences_print(c, json_object_get(result, "differences"));
+	if (!c->options.json) {
+		seen_print(c, json_object_get(result, "agent_sees"));
+		agent_use_print(c, json_object_get(result, "agent"));
+	}
 	return ok ? 0 : CLI_EXIT_ATTENTION;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* list, add, remove, info, probe: verbs about a VM as a whole. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -53,15 +54,42 @@ static json_t *path_absolute(const char *path)
 	return cwd ? json_sprintf("%s/%s", cwd, path) : json_string(path);
 }
 
+/* "unix:" takes a path as seen from here. */
+static json_t *agent_address(const char *agent)
+{
+	if (strncmp(agent, "unix:", 5) != 0 || agent[5] == '\0')
+		return json_string(agent);
+	json_auto_t *path = path_absolute(agent + 5);
+
+	return path ? json_sprintf("unix:%s", json_string_value(path)) : NULL;
+}
+
 static json_t *add_args(const struct cli *c)
 {
 	json_t *args = json_pack("{s:s, s:o}", "name", c->args[0], "qmp", path_absolute(c->options.qmp));
 
-	if (args && c->options.gdb && json_object_set_new(args, "gdb", path_absolute(c->options.gdb)) < 0) {
-		json_decref(args);
-		return NULL;
-	}
-	return args;
+	int r = 0;
+	if (args && c->options.gdb)
+		r |= json_object_set_new(args, "gdb", path_absolute(c->options.gdb));
+	if (args && c->options.agent)
+		r |= json_object_set_new(args, "agent", agent_address(c->options.agent));
+	if (args && c->options.agent_key)
+		r |= json_object_set_new(args, "agent-key", json_string("fd:agent-key"));
+	if (r == 0)
+		return args;
+	json_decref(args);
+	return NULL;
+}
+
+/* The key itself never is an argument: vmpoked gets the open file. */
+static int key_pass(struct cli *c, struct err *e)
+{
+	if (!c->options.agent_key)
+		return 0;
+	_cleanup_close_ int fd = open(c->options.agent_key, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(e, ERR_USAGE, errno, "", "--agent-key: %s: %s", c->options.agent_key, strerror(errno));
+	return cli_pass_fd(c, "agent-key", fd, e);
 }
 
 int cmd_add(struct cli *c)
@@ -73,7 +101,11 @@ int cmd_add(struct cli *c)
 		err_set(&e, ERR_USAGE, EINVAL, "", "'add' needs --qmp PATH, the QMP socket of the VM's QEMU");
 		return cli_fail(c, &e);
 	}
-	if (cli_call(c, "vm-add", add_args(c), JSON_OBJECT, &vm, &e) < 0)
+	if (c->options.agent_key && !c->options.agent) {
+		err_set(&e, ERR_USAGE, EINVAL, "", "'--agent-key' goes with '--agent ADDRESS'");
+		return cli_fail(c, &e);
+	}
+	if (key_pass(c, &e) < 0 || cli_call(c, "vm-add", add_args(c), JSON_OBJECT, &vm, &e) < 0)
 		return cli_fail(c, &e);
 	if (c->options.json)
 		output_json(&c->out, vm);
@@ -123,7 +155,7 @@ int cmd_info(struct cli *c)
 {
 	static const struct line lines[] = {
 		{ "state", "state" }, { "reason", "reason" }, { "kind", "kind" }, { "monitor", "qmp" },
-		{ "gdbstub", "gdb" }, { "kernel", "kernel" },
+		{ "gdbstub", "gdb" }, { "agent", "agent" }, { "agent state", "agent_state" }, { "kernel", "kernel" },
 		{ "process", "pid" }, { "accelerator", "accel" }, { "version", "version" }, { "vcpus", "vcpus" },
 		{ "release", "release" }, { "build-id", "build_id" }, { "patches", "patches" },
 	};
@@ -205,6 +237,7 @@ static void probe_print(struct cli *c, json_t *probe)
 
 	title(c, c->args[0]);
 	lines_print(c, probe, lines, ARRAY_SIZE(lines));
+	output_line(o, 2, "agent", agent_summary(c, json_object_get(probe, "agent")));
 	output_line(o, 2, "can", words(c, json_object_get(probe, "capabilities")));
 	output_line(o, 2, "no live read", output_field(o, probe, "live_read_why"));
 	output_line(o, 2, "patch modes", words(c, json_object_get(probe, "modes")));

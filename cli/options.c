@@ -29,6 +29,8 @@
 SET_TEXT(socket)
 SET_TEXT(qmp)
 SET_TEXT(gdb)
+SET_TEXT(agent)
+SET_TEXT(agent_key)
 SET_TEXT(kernel)
 SET_TEXT(initrd)
 SET_TEXT(console)
@@ -144,6 +146,14 @@ static int set_traps(struct cli_options *o, const char *value)
 	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
 }
 
+static int set_agent_use(struct cli_options *o, const char *value)
+{
+	static const char *const words[] = { "none", "facts" };
+
+	o->agent_use = value;
+	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
+}
+
 static int set_color(struct cli_options *o, const char *value)
 {
 	static const char *const names[] = { "auto", "always", "never" };
@@ -171,6 +181,8 @@ static const struct cli_option options[] = {
 	{ 0, "dry-run", NULL, CLI_OPT_DRY_RUN, "check only, change nothing", set_dry_run },
 	{ 0, "qmp", "PATH", CLI_OPT_ADD, "QMP socket of the VM's QEMU", set_qmp },
 	{ 0, "gdb", "PATH", CLI_OPT_ADD, "gdbstub socket of the VM, when it has one already", set_gdb },
+	{ 0, "agent", "ADDRESS", CLI_OPT_ADD, "guest's agent: unix:PATH, vsock:CID[:PORT] or xdp:IFNAME,MAC", set_agent },
+	{ 0, "agent-key", "FILE", CLI_OPT_ADD, "key the agent must have too: 64 hex digits, file mode 0600", set_agent_key },
 	{ 0, "keep-patches", NULL, CLI_OPT_REMOVE, "remove the VM although patches are applied", set_keep_patches },
 	{ 0, "kernel", "FILE", CLI_OPT_RUN, "bzImage, vmlinux or bare ELF64 image", set_kernel },
 	{ 0, "initrd", "FILE", CLI_OPT_RUN, "initial RAM disk", set_initrd },
@@ -182,6 +194,7 @@ static const struct cli_option options[] = {
 	  set_disk },
 	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
+	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "facts (default: ask the guest's agent where there is one) or none", set_agent_use },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
 	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },

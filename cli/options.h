@@ -33,7 +33,7 @@ enum cli_option_group {
 };
 
 struct cli_options {
-	const char *socket, *qmp, *gdb; /* NULL when not given */
+	const char *socket, *qmp, *gdb, *agent, *agent_key; /* NULL when not given */
 	const char *kernel, *initrd, *append, *console;
 	const char *disks[CLI_DISKS_MAX]; /* as given, ",ro" included */
 	size_t n_disks;
@@ -43,7 +43,7 @@ struct cli_options {
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;
 	int limit; /* 0 when not given */
-	const char *mode, *traps, *trace; /* NULL when not given */
+	const char *mode, *traps, *trace, *agent_use; /* NULL when not given */
 	int64_t id; /* of a transaction; 0 when not given */
 	bool has_timeout;
 	uint64_t timeout_ms;

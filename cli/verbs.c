@@ -15,6 +15,7 @@ static const struct cli_verb verbs[] = {
 	{ "remove", NULL, "VM", 1, 1, CLI_OPT_REMOVE, "forget a VM", cmd_remove },
 	{ "info", NULL, "VM", 1, 1, 0, "what is known of a VM", cmd_info },
 	{ "probe", NULL, "VM", 1, 1, CLI_OPT_JOB, "find the guest's kernel and what can be done with it", cmd_probe },
+	{ "agent", NULL, "VM", 1, 1, 0, "the agent in the guest, as it describes itself", cmd_agent },
 	{ "symbols", NULL, "VM [SYMBOL]", 1, 2, 0, "the guest kernel's symbols, as in /proc/kallsyms", cmd_symbols },
 	{ "check", NULL, "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_MODE, "would this patch apply? changes nothing", cmd_check },
 	{ "apply", "load", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_DRY_RUN | CLI_OPT_MODE, "apply a patch", cmd_apply },

@@ -23,7 +23,7 @@ enum schema_type {
 };
 
 #define SCHEMA_ARGS_MAX 12
-#define SCHEMA_FIELDS_MAX 24
+#define SCHEMA_FIELDS_MAX 32
 
 struct schema_arg {
 	const char *name;

@@ -5,6 +5,7 @@
  * members underscores. Nothing here may be renamed once released; members may
  * be added.
  */
+#include "protocol/agent_addr.h"
 #include "protocol/patchfile.h"
 #include "protocol/schema_table.h"
 
@@ -31,6 +32,10 @@
 	{ "traps", SCHEMA_STR, true, .min = 1, .max = 16, \
 	  .doc = "of staged and held: insist on int3 or hw; refused (rule \"trap\") where that is not safe" }
 
+#define ARG_AGENT_USE \
+	{ "agent-use", SCHEMA_STR, true, .min = 1, .max = 16, \
+	  .doc = "facts (ask the guest's agent about symbols and conflicts, where one answers) or none (facts)" }
+
 #define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
 #define RET_VM_OBJECT \
@@ -38,6 +43,8 @@
 	{ "kind", SCHEMA_STR, .doc = "qemu, or machine: started by vm-run" }, \
 	{ "qmp", SCHEMA_STR, true, .doc = "path of its QMP socket; not of a machine" }, \
 	{ "gdb", SCHEMA_STR, true, .doc = "path of its gdbstub socket" }, \
+	{ "agent", SCHEMA_STR, true, .doc = "where its agent is found, as given to vm-add; port: a machine's own" }, \
+	{ "agent_state", SCHEMA_STR, true, .doc = "none, off, silent or ready; see query-agent" }, \
 	{ "kernel", SCHEMA_STR, true, .doc = "file a machine was started with" }, \
 	{ "memory", SCHEMA_INT, true, .doc = "bytes of memory of a machine" }, \
 	{ "state", SCHEMA_STR, .doc = "running, paused, shutdown, broken, unreachable or starting" }, \
@@ -71,7 +78,9 @@
 	{ "kicked", SCHEMA_INT, true, .doc = "vCPUs taken out of guest mode by the barriers" }, \
 	{ "already_out", SCHEMA_INT, true, .doc = "vCPUs that were out, and left alone" }, \
 	{ "waited_us", SCHEMA_INT, true, .doc = "time in barriers, in all" }, \
-	{ "held_us", SCHEMA_INT, true, .doc = "longest that one vCPU waited at a trap" }
+	{ "held_us", SCHEMA_INT, true, .doc = "longest that one vCPU waited at a trap" }, \
+	{ "agent", SCHEMA_OBJECT, true, .doc = "what the guest's agent was asked: {used, why?, warnings: [{rule, text}], " \
+					       "elapsed_us}; not when there was nothing to ask about" }
 
 const struct schema_command schema_command_table[] = {
 	{ "qmp_capabilities", "Ends capabilities negotiation; must be the first command. None is offered.",
@@ -92,7 +101,13 @@ const struct schema_command schema_command_table[] = {
 		      .doc = "[a-zA-Z0-9][a-zA-Z0-9._-]*" },
 		    { "qmp", SCHEMA_STR, .min = 1, .max = 107, .doc = "path of a QMP unix socket of the VM" },
 		    { "gdb", SCHEMA_STR, true, .min = 1, .max = 107,
-		      .doc = "path of a gdbstub unix socket; without it one is started through the monitor" } },
+		      .doc = "path of a gdbstub unix socket; without it one is started through the monitor" },
+		    { "agent", SCHEMA_STR, true, .min = 1, .max = AGENT_ADDR_TEXT_MAX - 1,
+		      .doc = "where the guest's agent is found: unix:PATH (socket of its virtio-serial port), "
+			     "vsock:CID[:PORT] or xdp:IFNAME,MAC; without it none is looked for" },
+		    { "agent-key", SCHEMA_STR, true, .min = 1, .max = 66,
+		      .doc = "fd:NAME with the name of a getfd: a file of 64 hex digits that only its owner can use; "
+			     "the agent then has to prove that it has the same" } },
 	  .returns = { RET_VM_OBJECT,
 		       { "changed", SCHEMA_BOOL, .doc = "false: it was registered so before" } } },
 	{ "getfd", "Keeps the descriptor that comes with this command (SCM_RIGHTS) under a name, for this connection; "
@@ -155,7 +170,40 @@ const struct schema_command schema_command_table[] = {
 		       { "cached", SCHEMA_BOOL, .doc = "the answer was known from before" },
 		       { "pause_us", SCHEMA_INT, .doc = "how long the guest was paused" },
 		       { "elapsed_us", SCHEMA_INT, .doc = "wall time" },
-		       { "cpu_us", SCHEMA_INT, .doc = "CPU time" } } },
+		       { "cpu_us", SCHEMA_INT, .doc = "CPU time" },
+		       { "agent", SCHEMA_OBJECT, .doc = "as query-agent, without asking it anything" } } },
+	{ "query-agent", "The agent in the guest: whether one answers, and what it says of itself. All of it is the guest's "
+			 "word.",
+	  .read_only = true, .to_worker = true,
+	  .args = { ARG_VM },
+	  .returns = { RET_VM,
+		       { "state", SCHEMA_STR,
+			 .doc = "none (no way to it is known), off (the way is not open), silent (nobody answers) or ready" },
+		       { "why", SCHEMA_STR, true, .doc = "why it is not ready" },
+		       { "address", SCHEMA_STR, true, .doc = "where it is found; port: a machine's own" },
+		       { "link", SCHEMA_STR, true, .doc = "virtio-serial, vsock or xdp" },
+		       { "authenticated", SCHEMA_BOOL, true, .doc = "both ends have the same key" },
+		       { "agrees", SCHEMA_BOOL, true,
+			 .doc = "false: it tells of another kernel than the one found in memory, and is not used" },
+		       { "disagreement", SCHEMA_STR, true, .doc = "about what" },
+		       { "agent_version", SCHEMA_STR, true, .doc = "its version" },
+		       { "release", SCHEMA_STR, true, .doc = "kernel release" },
+		       { "machine", SCHEMA_STR, true, .doc = "architecture" },
+		       { "build_id", SCHEMA_STR, true, .doc = "of the kernel, hex" },
+		       { "boot_id", SCHEMA_STR, true, .doc = "/proc/sys/kernel/random/boot_id" },
+		       { "base", SCHEMA_ADDRESS, true, .doc = "address of _text" },
+		       { "kaslr", SCHEMA_BOOL, true, .doc = "false: the kernel command line says nokaslr" },
+		       { "lockdown", SCHEMA_STR, true, .doc = "unknown, none, integrity or confidentiality" },
+		       { "cpus", SCHEMA_INT, true, .doc = "CPUs online" },
+		       { "sources", SCHEMA_ARRAY, true,
+			 .doc = "what it can read: kallsyms, kprobes, ftrace, livepatch, kcore" },
+		       { "operations", SCHEMA_ARRAY, true, .doc = "what can be asked of it" },
+		       { "hello_us", SCHEMA_INT, true, .doc = "from the last hello to its answer" },
+		       { "round_trip_us", SCHEMA_INT, true, .doc = "of a ping just now" },
+		       { "stats", SCHEMA_OBJECT, true,
+			 .doc = "{cpu_us, uptime_ms, rss_kib, frames_in, frames_out, damaged, refused, sessions}, counted there" },
+		       { "link_stats", SCHEMA_OBJECT, true,
+			 .doc = "{hellos, requests, timeouts, restarts, reopened, damaged}, counted here" } } },
 	{ "query-symbols", "Symbols of the guest kernel in its own order, or all of one name.", .read_only = true,
 	  .to_worker = true,
 	  .args = { ARG_VM,
@@ -168,17 +216,20 @@ const struct schema_command schema_command_table[] = {
 
 	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
 	  .to_worker = true, .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
+		    ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
 		       { "sites_omitted", SCHEMA_INT, true, .doc = "sites left out to keep the reply below 1 MiB" } } },
 	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
 	  .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
+		    ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.", .to_worker = true, .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
+		    ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "query-patches", "Applied patches in order of application.", .read_only = true, .to_worker = true,
 	  .args = { ARG_VM },
@@ -195,7 +246,11 @@ const struct schema_command schema_command_table[] = {
 		       { "patches", SCHEMA_INT, .doc = "patches compared" },
 		       { "sites", SCHEMA_INT, .doc = "sites compared" },
 		       { "differences", SCHEMA_ARRAY,
-			 .doc = "objects {patch, address, symbol, expected, found, holds: old, mix or foreign}" } } },
+			 .doc = "objects {patch, address, symbol, expected, found, holds: old, mix or foreign}" },
+		       { "agent", SCHEMA_OBJECT, true, .doc = "as of patch-apply" },
+		       { "agent_sees", SCHEMA_ARRAY, true,
+			 .doc = "where the guest, reading its own text, does not see what was written: objects "
+				"{patch, address, symbol, expected, found}; it may lie, so \"ok\" does not depend on it" } } },
 	{ "query-history", "What was done to a VM, oldest first.", .read_only = true, .to_worker = true,
 	  .args = { ARG_VM,
 		    { "limit", SCHEMA_INT, true, .min = 1, .max = 1000, .doc = "the last so many (100)" } },

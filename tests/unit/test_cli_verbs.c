@@ -75,6 +75,39 @@ static void test_vm(void **state)
 #define M1 "{\"name\": \"m1\", \"kind\": \"machine\", \"state\": \"running\", \"kernel\": \"/boot/k\", \"vcpus\": 2, " \
 	   "\"memory\": 2147483648, \"patches\": 0, \"changed\": true}"
 
+/* Strings of the guest's own making, one with an escape sequence. */
+static void test_agent(void **state)
+{
+	static const struct cli_case cases[] = {
+		{ "add with an agent", { "add", "web1", "--qmp", "/run/q", "--agent", "unix:/run/a" },
+		  { { "vm-add", "{\"name\": \"web1\", \"qmp\": \"/run/q\", \"agent\": \"unix:/run/a\"}", "\"return\": " WEB1 } }, 0, NULL, "" },
+		{ "add with a key", { "add", "web1", "--qmp", "/run/q", "--agent=vsock:3", "--agent-key=/etc/passwd" },
+		  { { "getfd", "{\"fdname\": \"agent-key\"}", "\"return\": {}" },
+		    { "vm-add", "{\"name\": \"web1\", \"qmp\": \"/run/q\", \"agent\": \"vsock:3\", \"agent-key\": \"fd:agent-key\"}",
+		      "\"return\": " WEB1 } }, 0, NULL, "" },
+		{ "key without an agent", { "add", "web1", "--qmp", "/run/q", "--agent-key=/etc/passwd" }, { { 0 } }, 2, "",
+		  "vmpoke: '--agent-key' goes with '--agent ADDRESS'\n" },
+		{ "no such key", { "add", "web1", "--qmp", "/run/q", "--agent=vsock:3", "--agent-key=/nowhere" }, { { 0 } }, 2, "", NULL },
+		{ "agent that is ready", { "agent", "web1" },
+		  { { "query-agent", "{\"vm\": \"web1\"}", "\"return\": {\"state\": \"ready\", \"link\": \"xdp\", \"release\": \"6\\u001b[2J\", "
+		      "\"sources\": [\"kallsyms\", \"kprobes\"], \"round_trip_us\": 5, \"hello_us\": 7, \"agrees\": true}" } }, 0,
+		  "vm: web1\n  state: ready\n  link: xdp\n  same kernel as in memory: yes\n  release: 6\\x1b[2J\n"
+		  "  can read: kallsyms, kprobes\n  round trip: 5 us (hello: 7 us)\n", "" },
+		{ "agent that is silent", { "agent", "web1" },
+		  { { "query-agent", "{\"vm\": \"web1\"}", "\"return\": {\"state\": \"silent\", \"why\": \"nobody\"}" } }, 3,
+		  "vm: web1\n  state: silent\n  why: nobody\n", "" },
+		{ "what became of it", { "revert", "-q", "web1", "p", "--agent-use=none" },
+		  { { "patch-revert", "{\"vm\": \"web1\", \"patch\": \"p\", \"agent-use\": \"none\"}",
+		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p\", \"state\": \"reverted\", \"changed\": true, \"mode\": \"stopped\", "
+		      "\"agent\": {\"used\": false, \"why\": \"not wanted\", \"warnings\": [{\"rule\": \"r\", \"text\": \"t\"}]}}" } }, 0,
+		  "reverted p on web1 (stopped)\n  warning (r): t\n  without the guest's agent: not wanted\n", "" },
+		{ "no such use", { "apply", "web1", "p", "--agent-use=full" }, { { 0 } }, 2, "", NULL },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
 static void test_machine(void **state)
 {
 	/* The kernel and the initrd are files that any system has; the console must be one that can be written. */
@@ -427,6 +460,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vm),
+		cmocka_unit_test(test_agent),
 		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_relative_path),
 		cmocka_unit_test(test_symbols),

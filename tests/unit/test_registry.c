@@ -188,6 +188,37 @@ static void test_round_trip(void **state)
 	assert_int_equal(fstatat(f->fd, ".alpha.tmp", &st, 0), -1);
 }
 
+static void test_agent(void **state)
+{
+	static const char *const bad[] = { "\"tcp:1\"", "\"unix:relative\"", "7", "\"\"" };
+	struct fixture *f = *state;
+	struct registry_entry entry, *list;
+	char text[128];
+	struct counter c;
+	struct err e;
+	size_t n;
+
+	assert_int_equal(registry_entry_init(&entry, "web1", "/run/q", NULL, &e), 0);
+	assert_int_equal(registry_entry_set_agent(&entry, NULL, &e), 0);
+	assert_string_equal(entry.agent, "");
+	assert_int_equal(registry_entry_set_agent(&entry, "vsock:2", &e), -EINVAL);
+	assert_string_equal(entry.agent, "");
+	assert_int_equal(registry_entry_set_agent(&entry, "xdp:tap0,52:54:00:12:34:56", &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	list = load(f, &c, &n);
+	assert_int_equal(n, 1);
+	assert_string_equal(list[0].agent, "xdp:tap0,52:54:00:12:34:56");
+	free(list);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "{\"name\": \"a\", \"qmp\": \"/q\", \"agent\": %s}", bad[i]);
+		write_file(f, "a.json", text);
+		list = load(f, &c, &n);
+		assert_int_equal(n, 1);
+		assert_int_equal(c.broken, 1);
+		free(list);
+	}
+}
+
 static void test_remove(void **state)
 {
 	struct fixture *f = *state;
@@ -276,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_entry_rules),
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_machines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_agent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_files_are_skipped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "protocol/util.h"
+#include "vmm/control/agent_keys.h"
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
@@ -30,7 +32,8 @@ int vm_busy(const struct vm *vm, struct err *e)
 	return err_set(e, ERR_TIMEOUT, EBUSY, "busy", "'%s' is being %s; try again when that is over", vm->entry.name, what);
 }
 
-static int add_again(const struct vm *vm, const struct registry_entry *entry, json_t **ret, struct err *e)
+/* key: an open file, or -1. */
+static int add_again(const struct vm *vm, const struct registry_entry *entry, int key, json_t **ret, struct err *e)
 {
 	if (vm_is_busy(vm))
 		return vm_busy(vm, e);
@@ -40,6 +43,15 @@ static int add_again(const struct vm *vm, const struct registry_entry *entry, js
 	if (strcmp(vm->entry.qmp, entry->qmp) != 0 || strcmp(vm->entry.gdb, entry->gdb) != 0)
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with other sockets (qmp %s); remove it first",
 			       vm->entry.name, vm->entry.qmp);
+	if (strcmp(vm->entry.agent, entry->agent) != 0)
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with %s%s; remove it first", vm->entry.name,
+			       vm->entry.agent[0] ? "the agent at " : "no agent", vm->entry.agent);
+	int r = key < 0 ? 1 : agent_key_same(vm->daemon->worker_config.state_dir, vm->entry.name, key, e);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with another key for its agent, or none; remove it "
+			       "first", vm->entry.name);
 	*ret = vm_describe(vm);
 	json_object_set_new(*ret, "changed", json_false());
 	return 0;
@@ -59,15 +71,27 @@ static int add_check(struct daemon *d, const struct registry_entry *entry, struc
 	return 0;
 }
 
-static int add_start(struct daemon *d, struct session *s, const struct registry_entry *entry, struct err *e)
+/* Before the worker starts, which reads it. What an addition that was cut off has left behind goes. */
+static int key_place(struct daemon *d, const struct registry_entry *entry, int key, struct err *e)
 {
-	struct vm *vm = vm_new(d, entry, VM_ADDING);
+	const char *state_dir = d->worker_config.state_dir;
+
+	if (key >= 0 && !entry->agent[0])
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'agent-key' goes with 'agent'");
+	return key < 0 ? agent_key_remove(state_dir, entry->name, e) : agent_key_store(state_dir, entry->name, key, e);
+}
+
+static int add_start(struct daemon *d, struct session *s, const struct registry_entry *entry, int key, struct err *e)
+{
+	int r = key_place(d, entry, key, e);
+	struct vm *vm = r < 0 ? NULL : vm_new(d, entry, VM_ADDING);
 
 	if (!vm)
-		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	int r = worker_start(&vm->worker, ADD_TIMEOUT_US, e);
+		return r < 0 ? r : err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	r = worker_start(&vm->worker, ADD_TIMEOUT_US, e);
 	if (r < 0) {
 		vm_free(vm);
+		agent_key_remove(d->worker_config.state_dir, entry->name, NULL);
 		return r;
 	}
 	vm->add_reply = session_defer(s);
@@ -78,22 +102,44 @@ static int add_start(struct daemon *d, struct session *s, const struct registry_
 	return COMMAND_DEFERRED;
 }
 
+/* -1 when none was given; a path is never taken. */
+static int key_take(struct session *s, json_t *args, int *ret, struct err *e)
+{
+	const char *text = json_string_value(json_object_get(args, "agent-key"));
+
+	*ret = -1;
+	if (!text)
+		return 0;
+	if (strncmp(text, "fd:", 3) != 0)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'agent-key' must be \"fd:NAME\", a file passed with getfd");
+	int fd = fd_table_take(&s->fds, text + 3, e);
+	if (fd < 0)
+		return fd;
+	*ret = fd;
+	return 0;
+}
+
 int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 	       json_t **ret, struct err *e)
 {
+	_cleanup_close_ int key = -1;
 	struct registry_entry entry;
 
 	(void)cmd;
 	int r = registry_entry_init(&entry, json_string_value(json_object_get(args, "name")),
 				    json_string_value(json_object_get(args, "qmp")),
 				    json_string_value(json_object_get(args, "gdb")), e);
+	if (r == 0)
+		r = registry_entry_set_agent(&entry, json_string_value(json_object_get(args, "agent")), e);
+	if (r == 0)
+		r = key_take(s, args, &key, e);
 	if (r < 0)
 		return r;
 	const struct vm *present = vm_lookup(d, entry.name);
 	if (present)
-		return add_again(present, &entry, ret, e);
+		return add_again(present, &entry, key, ret, e);
 	r = add_check(d, &entry, e);
-	return r < 0 ? r : add_start(d, s, &entry, e);
+	return r < 0 ? r : add_start(d, s, &entry, key, e);
 }
 
 static void remove_fail(struct vm *vm, struct err *e)
@@ -113,6 +159,8 @@ static void remove_now(struct vm *vm)
 		pending_error(TAKE_PTR(vm->remove_reply), &e);
 		return;
 	}
+	if (agent_key_remove(vm->daemon->worker_config.state_dir, vm->entry.name, &e) < 0)
+		log_msg(LOG_ERR, vm->entry.name, "%s", e.text);
 	vm_discard(vm);
 }
 

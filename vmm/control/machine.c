@@ -38,6 +38,7 @@ void machine_describe(const struct vm *vm, json_t *o)
 	json_object_del(o, "qmp");
 	json_object_del(o, "gdb");
 	json_object_del(o, "kernel");
+	json_object_set_new(o, "agent", json_string("port"));
 	if (vm->entry.kernel[0])
 		json_object_set_new(o, "kernel", json_string(vm->entry.kernel));
 	if (vm->worker.state == WORKER_OFF)

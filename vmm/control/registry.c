@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "vmm/control/durable.h"
+
 #define REGISTRY_FILE_MAX 4096 /* bytes; a longest legal entry has about 400 */
 #define REGISTRY_SUFFIX ".json"
 
@@ -63,6 +65,18 @@ int registry_entry_init(struct registry_entry *ret, const char *name, const char
 		r = entry_set_path(entry.gdb, sizeof(entry.gdb), "gdb", gdb, e);
 	if (r == 0)
 		*ret = entry;
+	return r;
+}
+
+int registry_entry_set_agent(struct registry_entry *entry, const char *agent, struct err *e)
+{
+	struct agent_addr addr;
+	int r = agent ? agent_addr_parse(agent, &addr, e) : 0;
+
+	if (r == 0 && agent && strlen(agent) >= sizeof(entry->agent))
+		r = err_set(e, ERR_USAGE, ENAMETOOLONG, NULL, "'agent' is longer than %zu bytes", sizeof(entry->agent) - 1);
+	if (r == 0 && agent)
+		strcpy(entry->agent, agent);
 	return r;
 }
 
@@ -127,27 +141,10 @@ static char *entry_format(const struct registry_entry *entry)
 	__attribute__((cleanup(cleanup_json))) json_t *o =
 		json_pack("{s:s, s:s}", "name", entry->name, "qmp", entry->qmp);
 
-	if (!o || (entry->gdb[0] && json_object_set_new(o, "gdb", json_string(entry->gdb)) < 0))
-		return NULL; /* also when the path is not UTF-8 */
+	if (!o || (entry->gdb[0] && json_object_set_new(o, "gdb", json_string(entry->gdb)) < 0) ||
+	    (entry->agent[0] && json_object_set_new(o, "agent", json_string(entry->agent)) < 0))
+		return NULL; /* also when a path is not UTF-8 */
 	return json_dumps(o, JSON_INDENT(2));
-}
-
-static int write_durably(int dirfd, const char *tmp, const char *file, const char *text)
-{
-	_cleanup_close_ int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		return -errno;
-	int r = write_full(fd, text, strlen(text));
-	if (r == 0)
-		r = write_full(fd, "\n", 1);
-	if (r == 0 && (fsync(fd) < 0 || renameat(dirfd, tmp, dirfd, file) < 0))
-		r = -errno;
-	if (r < 0)
-		unlinkat(dirfd, tmp, 0);
-	else if (fsync(dirfd) < 0)
-		r = -errno;
-	return r;
 }
 
 int registry_save(int dirfd, const struct registry_entry *entry, struct err *e)
@@ -159,7 +156,7 @@ int registry_save(int dirfd, const struct registry_entry *entry, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL, NULL, "the socket path is not valid UTF-8");
 	snprintf(file, sizeof(file), "%s" REGISTRY_SUFFIX, entry->name);
 	snprintf(tmp, sizeof(tmp), ".%s.tmp", entry->name); /* no legal name begins with a dot */
-	int r = write_durably(dirfd, tmp, file, text);
+	int r = durable_write(dirfd, tmp, file, text);
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "cannot write the registry file vms/%s: %s", file, strerror(-r));
 	return 0;
@@ -170,9 +167,8 @@ int registry_remove(int dirfd, const char *name, struct err *e)
 	char file[PATCHFILE_NAME_MAX + 16];
 
 	snprintf(file, sizeof(file), "%s" REGISTRY_SUFFIX, name);
-	if ((unlinkat(dirfd, file, 0) < 0 && errno != ENOENT) || fsync(dirfd) < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot remove the registry file vms/%s: %s", file, strerror(errno));
-	return 0;
+	int r = durable_remove(dirfd, file);
+	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "cannot remove the registry file vms/%s: %s", file, strerror(-r)) : 0;
 }
 
 /* O_NONBLOCK: a FIFO somebody put there must not hang the start. */
@@ -208,12 +204,19 @@ static int machine_parse(json_t *o, struct registry_entry *ret, struct err *e)
 
 static int qemu_parse(json_t *o, struct registry_entry *ret, struct err *e)
 {
-	const char *name, *qmp, *gdb = NULL;
+	const char *name, *qmp, *gdb = NULL, *agent = NULL;
+	struct registry_entry entry;
 	json_error_t je;
 
-	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb) < 0)
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb, "agent",
+			   &agent) < 0)
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
-	return registry_entry_init(ret, name, qmp, gdb, e);
+	int r = registry_entry_init(&entry, name, qmp, gdb, e);
+	if (r == 0)
+		r = registry_entry_set_agent(&entry, agent, e);
+	if (r == 0)
+		*ret = entry;
+	return r;
 }
 
 static int entry_load(int dirfd, const char *file, struct registry_entry *ret, struct err *e)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
+#include "protocol/agent_addr.h"
 #include "protocol/err.h"
 #include "protocol/patchfile.h"
 
@@ -28,6 +29,7 @@ struct registry_entry {
 	/* REGISTRY_QEMU */
 	char qmp[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute */
 	char gdb[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute; "" when none was given */
+	char agent[AGENT_ADDR_TEXT_MAX]; /* see agent_addr_parse(); "" when none was given */
 	/* REGISTRY_MACHINE, all for display: what runs was started with them */
 	char kernel[REGISTRY_TEXT_MAX]; /* "" when its name is not known */
 	unsigned vcpus;
@@ -38,6 +40,9 @@ struct registry_entry {
 /* Fills and checks an entry; gdb may be NULL. ERR_USAGE names the member that is wrong. */
 int registry_entry_init(struct registry_entry *ret, const char *name, const char *qmp, const char *gdb,
 			struct err *e);
+
+/* Where its agent is found (NULL: leaves it as it is). ERR_USAGE. */
+int registry_entry_set_agent(struct registry_entry *entry, const char *agent, struct err *e);
 
 /* The same for a machine; kernel is cut to what is fit to be shown. */
 int registry_machine_init(struct registry_entry *ret, const char *name, const char *kernel, unsigned vcpus,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "protocol/schema.h"
+#include "vmm/control/agent_keys.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
 #include "vmm/control/machine.h"
@@ -65,8 +66,11 @@ static void monitor_describe(const struct vm *vm, json_t *o)
 	json_object_del(o, "gdb");
 	json_object_del(o, "kernel");
 	json_object_del(o, "memory");
+	json_object_del(o, "agent");
 	if (vm->entry.gdb[0])
 		json_object_set_new(o, "gdb", json_string(vm->entry.gdb));
+	if (vm->entry.agent[0])
+		json_object_set_new(o, "agent", json_string(vm->entry.agent));
 }
 
 /* Why the worker does not answer now. */
@@ -145,6 +149,7 @@ void vm_refresh(struct vm *vm)
 
 void vm_add_fail(struct vm *vm, const struct err *e)
 {
+	agent_key_remove(vm->daemon->worker_config.state_dir, vm->entry.name, NULL);
 	vm->add_error = *e;
 	snprintf(vm->add_error.vm, sizeof(vm->add_error.vm), "%s", vm->entry.name);
 	vm_discard(vm);

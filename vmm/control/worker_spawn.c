@@ -89,7 +89,7 @@ int worker_spawn_program(const char *binary, const char *const *argv, const int 
 int worker_spawn(const struct worker_config *config, const struct registry_entry *entry, pid_t *ret_pid,
 		 int *ret_fd, struct err *e)
 {
-	const char *argv[16] = {
+	const char *argv[20] = {
 		config->binary, "--name", entry->name, "--qmp", entry->qmp, "--state-dir", config->state_dir,
 		"--runtime-dir", config->runtime_dir, "--control-fd", "3",
 	};
@@ -99,6 +99,10 @@ int worker_spawn(const struct worker_config *config, const struct registry_entry
 	if (entry->gdb[0]) {
 		argv[n++] = "--gdb";
 		argv[n++] = entry->gdb;
+	}
+	if (entry->agent[0]) {
+		argv[n++] = "--agent";
+		argv[n++] = entry->agent;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "cannot make the worker's control socket: %s", strerror(errno));

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* See agent_keys.h. Must never put a key, or a part of one, where more than its owner can see it. */
+#include "vmm/control/agent_keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "protocol/agent_key.h"
+#include "protocol/patchfile.h"
+#include "protocol/util.h"
+#include "vmm/control/durable.h"
+
+struct key_names {
+	char file[PATCHFILE_NAME_MAX + 16], tmp[PATCHFILE_NAME_MAX + 16];
+};
+
+/* The folder, opened; *ret names the VM's file in it. */
+static int keys_open(const char *state_dir, const char *name, struct key_names *ret)
+{
+	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (state < 0 || (mkdirat(state, "keys", 0700) < 0 && errno != EEXIST))
+		return -errno;
+	snprintf(ret->file, sizeof(ret->file), "%s.agent", name);
+	snprintf(ret->tmp, sizeof(ret->tmp), ".%s.tmp", name); /* no legal name begins with a dot */
+	int fd = openat(state, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+int agent_key_store(const char *state_dir, const char *name, int fd, struct err *e)
+{
+	char text[2 * AGENT_KEY_LEN + 1];
+	uint8_t key[AGENT_KEY_LEN];
+	struct key_names names;
+	int r = agent_key_read(fd, key, e);
+
+	if (r < 0)
+		return r;
+	hex_encode(key, sizeof(key), text);
+	_cleanup_close_ int dir = keys_open(state_dir, name, &names);
+	r = dir < 0 ? dir : durable_write(dir, names.tmp, names.file, text);
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(text, sizeof(text));
+	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "the agent's key cannot be kept in the state folder: %s", strerror(-r)) : 0;
+}
+
+int agent_key_same(const char *state_dir, const char *name, int fd, struct err *e)
+{
+	uint8_t given[AGENT_KEY_LEN], kept[AGENT_KEY_LEN];
+	struct key_names names;
+	int r = agent_key_read(fd, given, e);
+
+	if (r < 0)
+		return r;
+	_cleanup_close_ int dir = keys_open(state_dir, name, &names);
+	_cleanup_close_ int file = dir < 0 ? -1 : openat(dir, names.file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	bool same = file >= 0 && agent_key_read(file, kept, NULL) == 0 && memcmp(given, kept, sizeof(given)) == 0;
+	explicit_bzero(given, sizeof(given));
+	explicit_bzero(kept, sizeof(kept));
+	return same;
+}
+
+int agent_key_remove(const char *state_dir, const char *name, struct err *e)
+{
+	struct key_names names;
+	_cleanup_close_ int dir = keys_open(state_dir, name, &names);
+	int r = dir < 0 ? dir : durable_remove(dir, names.file);
+
+	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "the agent's key cannot be removed from the state folder: %s", strerror(-r)) : 0;
+}
