@@ -25,6 +25,7 @@ static const struct option options[] = {
 	{ "name", required_argument, NULL, 'n' },
 	{ "qmp", required_argument, NULL, 'q' },
 	{ "gdb", required_argument, NULL, 'g' },
+	{ "agent", required_argument, NULL, 'A' },
 	{ "state-dir", required_argument, NULL, 's' },
 	{ "runtime-dir", required_argument, NULL, 'r' },
 	{ "control-fd", required_argument, NULL, 'c' },
@@ -113,6 +114,10 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 		case 'n': s->target.vm = optarg; break;
 		case 'q': s->target.qmp = optarg; break;
 		case 'g': s->target.gdb = optarg; break;
+		case 'A':
+			if (worker_agent_configure(s, optarg, NULL) < 0)
+				return -1;
+			break;
 		case 's': s->state_dir = optarg; break;
 		case 'r': s->target.runtime_dir = optarg; break;
 		case 'c': fd = parse_fd(optarg); break;
@@ -130,20 +135,41 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 	return options_complete(s, m, listens) ? fd : -1;
 }
 
-/* Waits for a request, a daemon, an event of the VM, or the moment to try to reach it again. */
+/* Until the VM is to be tried again, or the agent wants something; -1: for ever. */
+static int wait_ms(const struct session *s)
+{
+	uint64_t now = now_us();
+
+	if (s->backend)
+		return -1;
+	return s->attach_due_us > now ? (int)((s->attach_due_us - now) / 1000) + 1 : 0;
+}
+
+static void attach_again(struct session *s)
+{
+	struct err ignored = { 0 };
+
+	if (s->backend || now_us() < s->attach_due_us)
+		return;
+	session_attach(s, &ignored);
+	s->attach_due_us = now_us() + RECONNECT_MS * 1000u;
+}
+
+/* Waits for a request, a daemon, an event of the VM, its agent, or the moment to try to reach it again. */
 static void wait_for_work(struct session *s)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fds[3] = {
 		{ .fd = control_fd(s->control), .events = POLLIN },
 		{ .fd = s->backend ? s->backend->ops->event_fd(s->backend) : -1, .events = POLLIN },
 	};
-	struct err ignored = { 0 };
+	int ms = wait_ms(s);
 
-	int n = poll(fds, ARRAY_SIZE(fds), s->backend ? -1 : RECONNECT_MS);
-	if (n == 0)
-		session_attach(s, &ignored);
+	worker_agent_poll(s, &fds[2], &ms);
+	poll(fds, ARRAY_SIZE(fds), ms);
+	attach_again(s);
 	if (fds[1].revents)
 		session_events(s);
+	worker_agent_run(s);
 	if (fds[0].revents && control_accept(s->control) > 0)
 		session_tell_ready(s);
 	session_tell_state(s);

@@ -170,6 +170,33 @@ static int already_in(struct session *s, struct prepared *p, json_t **ret, struc
 	return 1;
 }
 
+static int check_words(json_t *args, struct err *e)
+{
+	int r = choose_check_words(args, e);
+
+	return r < 0 ? r : worker_agent_check_words(args, e);
+}
+
+/* What the plan says, then what the guest itself says of it: *ret is for the reply. */
+static int plan_as_asked(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
+{
+	int r = prepare_plan(s, p, e);
+
+	if (r < 0) {
+		worker_agent_explain(s, args, e);
+		return r;
+	}
+	r = p->plan->n_sites ? choose(s, args, p->plan, e) : 0;
+	return r < 0 ? r : worker_agent_check(s, args, p->plan, ret, e);
+}
+
+static json_t *with_agent(json_t *result, json_t *agent)
+{
+	if (agent && result)
+		json_object_set(result, "agent", agent);
+	return result;
+}
+
 static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
 {
 	struct poke_stats stats = { 0 };
@@ -199,7 +226,8 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = choose_check_words(args, e);
+	json_auto_t *agent = NULL;
+	int r = check_words(args, e);
 
 	if (r == 0)
 		r = prepare_file(s, args, &p, e);
@@ -209,7 +237,7 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 		r = already_in(s, &p, ret, e);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = prepare_plan(s, &p, e);
+	r = plan_as_asked(s, &p, args, &agent, e);
 	if (r < 0)
 		return r;
 	if (p.plan->n_sites == 0) {
@@ -218,15 +246,17 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
 		return 0;
 	}
-	r = choose(s, args, p.plan, e);
-	return r < 0 ? r : apply_plan(s, &p, args, ret, e);
+	r = apply_plan(s, &p, args, ret, e);
+	with_agent(*ret, agent);
+	return r;
 }
 
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	size_t budget = SITES_REPLY_BYTES;
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = choose_check_words(args, e);
+	json_auto_t *agent = NULL;
+	int r = check_words(args, e);
 
 	if (r == 0)
 		r = prepare_file(s, args, &p, e);
@@ -241,14 +271,13 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 		sites_add_json(*ret, "sites_detail", in->begin->plan, &budget);
 		return 0;
 	}
-	r = prepare_plan(s, &p, e);
-	if (r == 0)
-		r = choose(s, args, p.plan, e);
+	r = plan_as_asked(s, &p, args, &agent, e);
 	if (r == 0 && p.plan->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r < 0)
 		return r;
 	*ret = result_json(s, p.file->name, p.plan->n_sites ? "applicable" : "applied", false, p.plan, NULL);
+	with_agent(*ret, agent);
 	sites_add_json(*ret, "sites_detail", p.plan, &budget);
 	return 0;
 }
@@ -259,11 +288,14 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	struct poke_stats stats = { 0 };
 	struct poke_plan *inverse = NULL;
 	struct transaction *t = NULL;
+	json_auto_t *agent = NULL;
 	int r = prepare_inverse(in->begin->plan, s->info.caps, &inverse);
 
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
 	r = choose(s, args, inverse, e);
+	if (r == 0)
+		r = worker_agent_check(s, args, inverse, &agent, e);
 	if (r == 0 && inverse->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r == 0)
@@ -280,7 +312,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 		figures_add_json(o, mode, &stats);
 	else
 		json_decref(o);
-	*ret = r == 0 ? o : NULL;
+	*ret = r == 0 ? with_agent(o, agent) : NULL;
 	return r;
 }
 
@@ -331,7 +363,7 @@ static int revert_name(struct session *s, json_t *args, struct prepared *p, stru
 int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
-	int r = choose_check_words(args, e);
+	int r = check_words(args, e);
 
 	if (r == 0)
 		r = revert_name(s, args, &p, e);

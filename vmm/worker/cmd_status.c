@@ -6,6 +6,7 @@
 #include "vmm/worker/commands.h"
 
 #define HISTORY_DEFAULT 100
+#define AGENT_BUDGET_US 5000000u
 
 static json_t *patch_json(const struct patch_record *p, size_t *budget)
 {
@@ -69,6 +70,29 @@ static int verify_patch(struct session *s, const struct patch_record *p, json_t 
 	return 0;
 }
 
+/* The same patches as the guest sees them, where it has an agent. */
+static void ask_agent(struct session *s, json_t *reply)
+{
+	json_t *seen = json_array();
+	uint64_t start = now_us(), deadline = start + AGENT_BUDGET_US;
+	struct err why = { 0 };
+	char text[256];
+	struct agent_session *agent = worker_agent_ready(s, &why);
+	const struct agent_hello *h = agent ? agent_session_hello(agent) : NULL;
+	int r = h ? 0 : -ENOTCONN;
+
+	if (h && !worker_agent_agrees(s, h, text, sizeof(text)))
+		r = err_set(&why, ERR_INACTIVE, EPERM, "agent-disagrees", "the agent tells of another kernel: %s", text);
+	for (const struct patch_record *p = s->patches.first; r == 0 && p; p = p->next)
+		if (p->status != PATCH_LOST)
+			r = worker_agent_verify(agent, p, deadline, seen, &why);
+	json_t *o = json_pack("{s:b, s:[], s:I}", "used", r == 0, "warnings", "elapsed_us", (json_int_t)(now_us() - start));
+	if (r < 0)
+		json_object_set_new(o, "why", worker_agent_text(why.text));
+	json_object_set_new(reply, "agent", o);
+	json_object_set_new(reply, "agent_sees", seen);
+}
+
 int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	json_int_t patches = 0, sites = 0;
@@ -91,6 +115,8 @@ int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct e
 	}
 	*ret = json_pack("{s:s, s:b, s:I, s:I, s:o}", "vm", s->target.vm, "ok", json_array_size(differences) == 0,
 			 "patches", patches, "sites", sites, "differences", differences);
+	if (strcmp(worker_agent_state(s), "none") != 0)
+		ask_agent(s, *ret);
 	return 0;
 }
 

@@ -28,6 +28,7 @@ int command_query_vm(struct session *s, json_t *args, json_t **ret, struct err *
 		json_object_set_new(o, "qmp", json_string(s->target.qmp));
 	if (s->target.gdb)
 		json_object_set_new(o, "gdb", json_string(s->target.gdb));
+	json_object_set_new(o, "agent_state", json_string(worker_agent_state(s)));
 	if (reason)
 		json_object_set_new(o, "reason", json_string(reason));
 	if (s->backend) {
@@ -124,6 +125,7 @@ int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *
 	}
 	if (s->info.live_read_why[0])
 		json_object_set_new(o, "live_read_why", json_string(s->info.live_read_why));
+	json_object_set_new(o, "agent", worker_agent_json(s));
 	json_object_set_new(o, "cached", json_boolean(cached));
 	json_object_set_new(o, "pause_us", json_integer((json_int_t)s->info.read_pause_us));
 	json_object_set_new(o, "elapsed_us", json_integer((json_int_t)(now_us() - start)));

@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{ "patch-check", command_patch_check },
 	{ "patch-apply", command_patch_apply },
 	{ "patch-revert", command_patch_revert },
+	{ "query-agent", command_query_agent },
 	{ "query-patches", command_query_patches },
 	{ "patch-verify", command_patch_verify },
 	{ "query-history", command_query_history },

@@ -20,6 +20,7 @@ int command_query_symbols(struct session *s, json_t *args, json_t **ret, struct 
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_query_agent(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_history(struct session *s, json_t *args, json_t **ret, struct err *e);

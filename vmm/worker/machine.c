@@ -91,6 +91,7 @@ static int machine_make(struct session *s, const struct machine_options *o, stru
 		.no_irqchip = !abilities.irqchip,
 		.start_all = true,
 		.reboot = true,
+		.agent = abilities.irqchip, /* its virtio device needs an interrupt */
 		.files = &o->files,
 	};
 	disks_set(o, &config);

@@ -106,6 +106,7 @@ void session_init(struct session *s)
 static void detach(struct session *s, const char *reason)
 {
 	snprintf(s->reason, sizeof(s->reason), "%s", reason);
+	worker_agent_stop(s);
 	guest_free(s->guest);
 	s->guest = NULL;
 	backend_close(s->backend);
@@ -235,6 +236,8 @@ void session_events(struct session *s)
 			guest_free(s->guest);
 			s->guest = NULL;
 			session_lose_patches(s);
+			worker_agent_stop(s); /* what it said is of the last boot */
+			worker_agent_start(s);
 		}
 		refresh_info(s, &e);
 	}
@@ -268,6 +271,8 @@ int session_attach(struct session *s, struct err *e)
 	}
 	if (r == 0 && !known)
 		catch_up(s);
+	if (r == 0)
+		worker_agent_start(s);
 	session_tell_state(s);
 	return r;
 }

@@ -10,6 +10,7 @@
 
 #include "vmm/backend.h"
 #include "vmm/guest/guest.h"
+#include "vmm/worker/agent.h"
 #include "vmm/worker/control.h"
 #include "vmm/worker/journal.h"
 #include "vmm/worker/record.h"
@@ -35,8 +36,10 @@ struct session {
 	char reason[256];	 /* why it cannot be reached */
 	const char *told_state;	 /* the state clients last heard of; NULL before WORKER_READY */
 	json_t *early;		 /* array: patch changes before WORKER_READY, which must come first */
+	uint64_t attach_due_us;	   /* now_us(): when the poll loop tries to reach the VM again */
 	uint64_t no_attach_before; /* now_us(): reaching the VM took long and failed */
 
+	struct worker_agent agent;
 	struct session_memory memory;
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
 
