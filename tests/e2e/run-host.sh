@@ -41,13 +41,19 @@ run_again() { # NUMBER
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
 daemon_start
 check "run says what it started" sh -c "vmpoke -c $sock run a --kernel $RIG_FILES/guest-kernel \
-	--initrd $RIG_FILES/guest-initramfs --append 'console=ttyS0 quiet panic=-1 vmtest=load' --vcpus 2 --memory 256M \
+	--initrd $RIG_FILES/guest-initramfs --append 'console=ttyS0 quiet panic=-1 vmtest=load vmtest=agent' --vcpus 2 --memory 256M \
 	--console $console | tee $dir/said | grep -qx 'started a (2 vCPUs, 256 MiB)' || ! cat $dir/said $dir/daemon.log"
 check "a stock guest boots in a machine" within 60 booted
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$console" | head -n 1)
 check "both vCPUs came up" sh -c "! grep -i 'failed to come\|not responding' $console"
 check "probe finds the kernel" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
 check "applied, and the running guest shows it" changed apply revert 4242
+if zcat -f "$RIG_FILES/guest-initramfs" 2>/dev/null | grep -qa vmpoke-agent; then
+	agent_found() { vp --json agent a | tee "$dir/agent" | grep -q '"state": "ready"' || { cat "$dir/agent"; return 1; }; }
+	check "its agent is found at the machine's own port" within 20 agent_found
+	echo "# $(tr ',' '\n' <"$dir/agent" | grep -E 'hello_us|round_trip_us' | tr '\n' ' ')"
+	check "it was asked" sh -c "vmpoke -c $sock --json verify a | tee $dir/verify | grep -q '\"used\": true' || ! cat $dir/verify"
+fi
 kill -KILL $daemon_pid
 wait $daemon_pid 2>/dev/null
 lines=$(wc -l <"$console")

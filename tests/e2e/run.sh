@@ -239,9 +239,20 @@ fi
 
 lane=n
 ! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo || lane=native
-image=$(kernel_image 6.1 2>>"$work/fetch.log") || { skip "stock guest" "the kernel cannot be had"; finish; }
+# With the modules of its kernel the guest can have an agent at its machine's port.
+guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") && image=$(echo "$guest"/boot/vmlinuz-*) ||
+	image=$(kernel_image 6.1 2>>"$work/fetch.log") || { skip "stock guest" "the kernel cannot be had"; finish; }
 cp "$image" "$work/guest-kernel"
 cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
+add_agent() {
+	local tree=$work/tree n=10 module
+	mkdir -p "$tree/bin" "$tree/mod" && cp "$root/build/vmpoke-agent" "$tree/bin/" || return
+	for module in virtio_ring virtio virtio_mmio virtio_console; do
+		cp "$(find "$guest/lib/modules" -name "$module.ko")" "$tree/mod/$((n++))-$module.ko" || return
+	done
+	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest-initramfs"
+}
+[ -n "$guest" ] && add_agent || skip "the agent at a machine's own port" "no guest kernel with modules, or no agent was built"
 "$root/tests/rig/run" $lane --memory 1536 --timeout 240 "$root/tests/e2e/run-host.sh" "$work/guest-kernel" \
 	"$work/guest-initramfs" "$root/tests/demo.yaml" "$root/tests/e2e/host-lib.sh" "$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" \
 	>"$work/out" 2>"$work/rig.log"

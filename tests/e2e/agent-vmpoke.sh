@@ -1,0 +1,301 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The agent of a stock Debian guest as vmpoked uses it, over a virtio-serial port of QEMU:
+# found, asked before text is changed, killed, started anew, lost with a reboot, and with
+# its host's daemon. Whatever happens to it, the guest's text is what vmpoke says.
+# shellcheck source=tests/lib.sh
+. "$(dirname "$(readlink -f "$0")")/../lib.sh"
+# A network namespace of our own, for a tap.
+if [ "$(id -u)" = 0 ] && [ -z "${VMPOKE_OWN_NET-}" ] && unshare -n true 2>/dev/null; then
+	exec unshare -n env VMPOKE_OWN_NET=1 bash "$0"
+fi
+mac=52:54:00:12:34:56
+patch=$root/tests/demo.yaml id=getpgrp-is-4242
+key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+
+# The kernel whose modules we have.
+guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip agent-vmpoke "no guest kernel with modules"; finish; }
+kernel_image() { echo "$guest"/boot/vmlinuz-*; }
+
+# The test guest with the agent and what a port needs; later archives add to the first.
+make_initramfs() {
+	local tree=$work/tree n=10 module file
+	mkdir -p "$tree/bin" "$tree/mod" "$tree/etc" "$work/guest"
+	cp "$root/build/vmpoke-agent" "$tree/bin/"
+	(umask 077 && echo "$key" >"$tree/etc/agent.key")
+	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console failover net_failover virtio_net; do
+		file=$(find "$guest/lib/modules" -name "$module.ko")
+		[ -n "$file" ] || why "the kernel has no module $module" || return
+		cp "$file" "$tree/mod/$((n++))-$module.ko"
+	done
+	cp "$guest_dir/initramfs.gz" "$work/guest/initramfs.gz"
+	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest/initramfs.gz"
+	guest_dir=$work/guest
+}
+
+refused() { # EXIT CODE, PATTERN, vmpoke arguments...
+	local code=$1 pattern=$2
+	shift 2
+	vp "$@"
+	expect_eq "exit code of vmpoke $*" "$RC" "$code" || why "$WHY ($ERR)" || return
+	grep -qE -- "$pattern" <<<"$ERR" || why "the sentence is: $ERR"
+}
+
+is_agent() { vp --json agent web; [ "$(field .state)" = "$1" ]; }
+agent_is() { until_ok 30 is_agent "$1" || why "the agent is $(field .state) ($(field .why)), expected $1"; }
+add() { vp_ok add web --qmp "$work/web/qmp" --agent "unix:$work/web/agent.sock" "$@"; }
+
+# --- cases ---
+
+# Before anybody in the guest answers: everything goes as without.
+nobody() {
+	add || return
+	vp --json agent web
+	expect_eq "exit code" "$RC" 3 || return
+	expect_eq state "$(field .state)" silent || return
+	vp_ok --json check web "$patch" || return
+	expect_eq "agent used" "$(field .agent.used)" false || return
+	grep -q 'no agent' <<<"$(field .agent.why)" || why "why: $(field .agent.why)"
+}
+
+found() {
+	vm_do web agent && agent_is ready || return
+	echo "# hello $(field .hello_us) us, round trip $(field .round_trip_us) us, $(field .stats.rss_kib) KiB resident"
+	expect_eq release "$(field .release)" "$(sed -nE 's/^UP ([^ ]+) .*/\1/p' "$work/web/console" | tail -n 1 | tr -d '\r')" || return
+	expect_eq link "$(field .link)" virtio-serial || return
+	vp_ok --json probe web || return
+	expect_eq "probe: agent" "$(field '"\(.agent.state) \(.agent.agrees)"')" "ready true" || return
+	vp_ok --json info web || return
+	expect_eq "info: agent" "$(field '"\(.agent) \(.agent_state)"')" "unix:$work/web/agent.sock ready"
+}
+
+# A daemon that finds its agent running: what the first hello takes.
+found_again() {
+	local i
+	daemon_stop && daemon_start || return
+	for i in 1 2 3 4 5; do
+		agent_is ready || return
+		echo "# hello of new host number $i: $(field .hello_us) us"
+		daemon_kill
+		daemon_start || return
+	done
+	agent_is ready
+}
+
+asked() {
+	vp_ok --json check web "$patch" || return
+	echo "# asked before a check: $(field .agent.elapsed_us) us"
+	expect_eq "agent of check" "$(field '"\(.agent.used) \(.agent.warnings | length)"')" "true 0" || return
+	vp_ok --json check web "$patch" --agent-use none || return
+	expect_eq "agent of a check without" "$(field '"\(.agent.used) \(.agent.why)"')" "false not wanted" || return
+	vp_ok --json apply web "$patch" || return
+	echo "# asked before an apply: $(field .agent.elapsed_us) us of $(field .elapsed_us) us more"
+	expect_eq "agent of apply" "$(field '"\(.agent.used) \(.agent.why)"')" "true null" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
+	vp_ok --json verify web || return
+	expect_eq "verify" "$(field '"\(.ok) \(.agent.used) \(.agent_sees | length)"')" "true true 0" || return
+	vp_ok --json revert web "$id" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own
+}
+
+# Nothing of a sleeping probe is in memory: only the guest can know of it.
+probed() {
+	vm_do web kprobe-asleep __do_sys_getpgrp+0x5 || return
+	vp_ok check web "$patch" --agent-use none || return
+	refused 3 'agent reports kprobe __do_sys_getpgrp\+0x5 at 0x[0-9a-f]+, disabled' check web "$patch" || return
+	refused 5 'agent reports kprobe' apply web "$patch" || return
+	vm_do web unkprobe || return
+	# One in force is found in memory as well; the agent says what it is.
+	vm_do web kprobe __do_sys_getpgrp+0x5 || return
+	refused 5 "; the guest's agent reports kprobe __do_sys_getpgrp\+0x5 at" apply web "$patch" || return
+	vm_do web unkprobe && vp_ok --json check web "$patch" || return
+	expect_eq "agent used" "$(field .agent.used)" true
+}
+
+traced() {
+	vm_do web ftrace __do_sys_getpgrp || return
+	refused 5 "is being traced .*; the guest's agent reports ftrace __do_sys_getpgrp at" apply web "$patch" || return
+	vm_do web unftrace && vp_ok check web "$patch"
+}
+
+# Dead between the check and the apply, and started anew.
+killed() {
+	vp_ok --json check web "$patch" && vm_do web agent-kill || return
+	vp_ok --json apply web "$patch" || return
+	expect_eq "agent used" "$(field .agent.used)" false || return
+	echo "# a dead agent costs $(field .agent.elapsed_us) us: $(field .agent.why)"
+	expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 && verify_clean web || return
+	vm_do web agent && agent_is ready || return
+	vp_ok --json revert web "$id" || return
+	expect_eq "agent used" "$(field .agent.used)" true || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own
+}
+
+# Killed while vmpoke is at work, at whatever moment that is.
+killed_meanwhile() {
+	local i verb want used=
+	for i in 1 2 3 4; do
+		verb=apply want=4242
+		[ $((i % 2)) = 1 ] || verb=revert want=own
+		vp --json "$verb" web "$patch" &
+		sleep "0.0$((RANDOM % 10))"
+		vm_do web agent-kill || return
+		wait $!
+		expect_eq "getpgrp() after $verb" "$(vm_pgrp web)" "$want" && verify_clean web || return
+		vm_do web agent && agent_is ready || return
+	done
+}
+
+# The worker dies in the middle; the next one puts things right and finds the agent.
+worker_dies() { # POINT
+	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
+	vp --json apply web "$patch"
+	daemon_stop && daemon_start || return
+	verify_clean web || return
+	vp_ok --json status web || return
+	case $(vm_pgrp web) in
+	4242) expect_eq "patches" "$(field '.patches | length')" 1 ;;
+	own) expect_eq "patches" "$(field '.patches | length')" 0 ;;
+	*) why "getpgrp() is something else" ;;
+	esac || return
+	agent_is ready && vp_ok revert web "$patch" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own
+}
+
+daemon_dies() {
+	agent_is ready && vp_ok apply web "$patch" || return
+	daemon_kill
+	daemon_start && agent_is ready && verify_clean web && vp_ok --json revert web "$id" || return
+	expect_eq "agent used" "$(field .agent.used)" true
+}
+
+rebooted() {
+	local mark boot
+	agent_is ready && boot=$(field .boot_id) && vp_ok apply web "$patch" || return
+	mark=$(vm_mark web)
+	vm_mon web '{"execute": "system_reset"}' >/dev/null
+	vm_wait web 60 '^UP ' "$mark" || return
+	vp_ok --json status web || return
+	expect_eq "state of the patch" "$(field '.patches[0].state')" lost || return
+	# Nobody has started it: what the last boot's said is forgotten.
+	vp --json agent web
+	expect_eq state "$(field .state)" silent || return
+	vp_ok --json check web "$patch" || return
+	expect_eq "agent used" "$(field .agent.used)" false || return
+	vm_do web agent && agent_is ready || return
+	[ "$(field .boot_id)" != "$boot" ] || why "the boot id is the old one" || return
+	vp_ok --json apply web "$patch" || return
+	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "true 4242" || return
+	vp_ok revert web "$id"
+}
+
+paused() {
+	vm_mon web '{"execute": "stop"}' >/dev/null
+	vp --json agent web
+	expect_eq why "$(field .why)" "the VM does not run"
+	local status=$?
+	vm_mon web '{"execute": "cont"}' >/dev/null
+	[ $status = 0 ] && agent_is ready
+}
+
+# With a key only the agent that has it is talked to; nothing shows it.
+with_key() {
+	echo "$key" >"$work/key" && chmod 644 "$work/key" && vp_ok remove web || return
+	refused 2 "others than the owner" add web --qmp "$work/web/qmp" --agent "unix:$work/web/agent.sock" --agent-key "$work/key" || return
+	chmod 600 "$work/key" && add --agent-key "$work/key" || return
+	vp --json agent web
+	[ "$(field .state)" != ready ] || why "an agent without a key was taken" || return
+	vm_do web agent-kill && vm_do web agent "--key /etc/agent.key" && agent_is ready || return
+	expect_eq authenticated "$(field .authenticated)" true || return
+	expect_eq "mode of the kept key" "$(stat -c %a "$work/state/keys/web.agent")" 600 || return
+	add --agent-key "$work/key" || return
+	echo "${key/00/01}" >"$work/key"
+	refused 5 "another key" add web --qmp "$work/web/qmp" --agent "unix:$work/web/agent.sock" --agent-key "$work/key" || return
+	vp_ok --json info web && ! grep -q "$key" <<<"$OUT" || why "info shows the key" || return
+	! grep -q "$key" "$work/vmpoked.log" "$work/state/vms/web.json" || why "the key is in a log or in the registry" || return
+	! grep -qa "$key" /proc/"$daemon_pid"/cmdline $(pgrep -P "$daemon_pid" | sed 's|.*|/proc/&/cmdline|') ||
+		why "the key is in a command line" || return
+	vp_ok remove web || return
+	[ ! -e "$work/state/keys/web.agent" ] || why "the key is still there"
+}
+
+# The same agent over the guest's network card, which has no address.
+over_xdp() {
+	vm_do web agent-kill
+	vm_do web card-up && vm_do web agent "--link packet --where eth0" || return
+	vp_ok add web --qmp "$work/web/qmp" --agent "xdp:tap0,$mac" && agent_is ready || return
+	echo "# hello over xdp $(field .hello_us) us, round trip $(field .round_trip_us) us"
+	expect_eq link "$(field .link)" xdp || return
+	vp_ok --json apply web "$patch" || return
+	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "true 4242" || return
+	daemon_kill
+	daemon_start && agent_is ready || return
+	vm_do web agent-kill && vp_ok --json revert web "$id" || return
+	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "false own" || return
+	vp_ok remove web || return
+	until_ok 10 tap_is_free || why "the program is still on the tap"
+}
+tap_is_free() { ! ip link show tap0 | grep -q 'prog/xdp'; }
+
+# Where the module is missing the way is said to be closed, and the rest works.
+over_vsock() {
+	vp_ok add web --qmp "$work/web/qmp" --agent vsock:42 || return
+	vp --json agent web
+	echo "# vsock: $(field .state), $(field .why)"
+	[ "$(field .state)" != ready ] || why "there is an agent at a CID nobody has" || return
+	vp_ok check web "$patch" && vp_ok remove web
+}
+
+addresses() {
+	refused 2 "vsock: the CID" add x --qmp "$work/web/qmp" --agent vsock:2 || return
+	refused 2 "guest's MAC" add x --qmp "$work/web/qmp" --agent xdp:tap0 || refused 2 "IFNAME,MAC" add x --qmp "$work/web/qmp" --agent xdp:tap0 || return
+	refused 2 "unix:PATH, vsock" add x --qmp "$work/web/qmp" --agent tcp:1 || return
+	refused 2 "goes with '--agent" add x --qmp "$work/web/qmp" --agent-key "$work/key" || return
+	# No such place: the VM is added all the same, and works.
+	vp_ok add web --qmp "$work/web/qmp" --agent "unix:$work/nowhere" || return
+	vp --json agent web
+	expect_eq "state and why" "$(field '"\(.state) \(.why)"')" "off no way to the agent: $work/nowhere: No such file or directory" || return
+	refused 5 "registered with the agent at" add web --qmp "$work/web/qmp" || return
+	vp_ok apply web "$patch" && vp_ok revert web "$patch" && vp_ok remove web
+}
+
+if [ -n "${VMPOKE_OWN_NET-}" ] && ip tuntap add tap0 mode tap && ip link set tap0 up; then
+	card=(-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$mac,romfile=")
+else
+	card=()
+fi 2>>"$work/net.log"
+make_initramfs || { not_ok "initramfs" "$WHY"; finish; }
+vm_start web -- -device virtio-serial-pci -chardev "socket,id=agent,path=$work/web/agent.sock,server=on,wait=off" \
+	-device virtserialport,chardev=agent,name=org.vmpoke.agent.0 "${card[@]}"
+status=$?
+case $status in
+0) ;;
+2) skip agent-vmpoke "$WHY"; finish ;;
+*) not_ok "the guest starts" "$WHY"; finish ;;
+esac
+run_case "vmpoked starts" daemon_start
+run_case "nobody answers" nobody
+run_case "found" found
+run_case "found by the next daemons" found_again
+run_case "asked before text is changed" asked
+run_case "kprobes only the guest knows of" probed
+run_case "ftrace, and who says so" traced
+run_case "killed between check and apply" killed
+run_case "killed meanwhile" killed_meanwhile
+run_case "the worker dies before the stop" worker_dies journal-paused
+run_case "the worker dies with half of it written" worker_dies write-half
+run_case "the daemon is killed" daemon_dies
+run_case "the VM is paused" paused
+run_case "the guest is rebooted" rebooted
+run_case "keys" with_key
+run_case "addresses" addresses
+if [ ${#card[@]} = 0 ]; then
+	skip "over xdp" "no tap in a network namespace of our own here: $(tail -n 1 "$work/net.log")"
+else
+	run_case "over xdp" over_xdp
+fi
+run_case "a vsock address" over_vsock
+[ -e /dev/vhost-vsock ] || skip "over vsock" "there is no /dev/vhost-vsock here"
+run_case "guest is healthy" vm_healthy web
+daemon_stop
+finish
