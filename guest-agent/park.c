@@ -26,9 +26,12 @@
 static const struct {
 	long nr;
 	const char *function;
+	bool nonces_third; /* the nonces are arguments three and four */
 } calls[AGENT_PARK_CALL_COUNT] = {
-	[AGENT_PARK_GETPGID] = { SYS_getpgid, KERNEL_FUNCTION("getpgid") },
-	[AGENT_PARK_GETSID] = { SYS_getsid, KERNEL_FUNCTION("getsid") },
+	[AGENT_PARK_GETPGID] = { SYS_getpgid, KERNEL_FUNCTION("getpgid"), false },
+	[AGENT_PARK_GETSID] = { SYS_getsid, KERNEL_FUNCTION("getsid"), false },
+	/* What vmm/borrow waits for: the rarest of them. -1 is no policy; the kernel looks at nothing else. */
+	[AGENT_PARK_BORROW] = { SYS_sched_get_priority_min, KERNEL_FUNCTION("sched_get_priority_min"), true },
 };
 
 static void sleep_ms(uint32_t ms)
@@ -43,7 +46,10 @@ static void one_call(struct park *p, uint64_t nonce0, uint64_t nonce1, uint64_t 
 {
 	pthread_mutex_unlock(&p->lock);
 	/* All six, so that no register holds what the C library left there. */
-	(void)syscall(calls[call].nr, (long)nonce0, (long)nonce1, (long)count, 0L, 0L, 0L);
+	if (calls[call].nonces_third)
+		(void)syscall(calls[call].nr, -1L, 0L, (long)nonce0, (long)nonce1, 0L, 0L);
+	else
+		(void)syscall(calls[call].nr, (long)nonce0, (long)nonce1, (long)count, 0L, 0L, 0L);
 	pthread_mutex_lock(&p->lock);
 }
 

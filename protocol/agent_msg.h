@@ -184,7 +184,7 @@ int agent_quiesce_decode(const uint8_t *in, size_t len, struct agent_quiesce *re
 
 /* --- AGENT_PARK, AGENT_UNPARK, AGENT_STATE --- */
 
-enum agent_park_call { AGENT_PARK_GETPGID, AGENT_PARK_GETSID, AGENT_PARK_CALL_COUNT };
+enum agent_park_call { AGENT_PARK_GETPGID, AGENT_PARK_GETSID, AGENT_PARK_BORROW, AGENT_PARK_CALL_COUNT };
 
 struct agent_park_request {
 	uint64_t nonce[2];

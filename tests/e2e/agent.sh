@@ -126,12 +126,12 @@ quiesce() {
 }
 
 # What the host finds in the registers of a parked thread, seen by QEMU's gdbstub.
-park() {
+park() { # FUNCTION CALL [third]
 	local addr calls
-	addr=$(address_of __x64_sys_getpgid)
-	ask park 0x1122334455667788 0x99aabbccddeeff01 60000 || return
-	expect_eq function "$(said function)" __x64_sys_getpgid || return
-	"$python" "$root/tests/e2e/park_trap.py" "$work/web/gdb" "$addr" 0x1122334455667788 0x99aabbccddeeff01 \
+	addr=$(address_of "$1")
+	ask park 0x1122334455667788 0x99aabbccddeeff01 60000 "$2" || return
+	expect_eq function "$(said function)" "$1" || return
+	"$python" "$root/tests/e2e/park_trap.py" "$work/web/gdb" "$addr" 0x1122334455667788 0x99aabbccddeeff01 ${3-} \
 		>"$work/trap" 2>&1 || why "$(tail -n 1 "$work/trap")" || return
 	ask state || return
 	expect_eq parked "$(said parked)" 1 || return
@@ -220,7 +220,8 @@ run_case "symbols are those of /proc/kallsyms" symbols
 run_case "bytes are those QEMU sees" bytes
 run_case "conflicts: kprobe, ftrace" conflicts
 run_case "quiesce" quiesce
-run_case "park: the host finds the nonces" park
+run_case "park: the host finds the nonces" park __x64_sys_getpgid 0
+run_case "park: in the call that is borrowed" park __x64_sys_sched_get_priority_min 2 third
 run_case "killed and started again" restarted
 run_case "at rest with a host" at_rest "host connected"
 client_stop

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""park_trap.py SOCKET ADDRESS NONCE NONCE: traps ADDRESS by QEMU's gdb stub
+"""park_trap.py SOCKET ADDRESS NONCE NONCE [third]: traps ADDRESS by QEMU's gdb stub
 until a vCPU arrives whose struct pt_regs holds the nonces as its first two
-arguments, then lets the VM go on. Exit 1 when none came among the first 50."""
+(third: its third and fourth) arguments, then lets the VM go on. Exit 1 when none came among the first 50."""
 import socket
 import sys
 
 path, address, nonces = sys.argv[1], int(sys.argv[2], 16), [int(n, 16) for n in sys.argv[3:5]]
-SI, DI = 13 * 8, 14 * 8  # in x86's struct pt_regs: r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di
+R10, DX, SI, DI = 7 * 8, 12 * 8, 13 * 8, 14 * 8  # in x86's struct pt_regs: r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di
+places = (DX, R10) if sys.argv[5:] else (DI, SI)
 RDI, RIP = 5, 16  # in the stub's list of registers
 
 s = socket.socket(socket.AF_UNIX)
@@ -57,7 +58,7 @@ def look():
             ask("Hg" + stop.split("thread:")[1].split(";")[0])
         registers = ask("g")
         rip, regs = word(registers[16 * RIP:16 * RIP + 16]), word(registers[16 * RDI:16 * RDI + 16])
-        if rip == address and [word(ask("m%x,8" % (regs + offset))) for offset in (DI, SI)] == nonces:
+        if rip == address and [word(ask("m%x,8" % (regs + offset))) for offset in places] == nonces:
             return True
         ask("z1,%x,1" % address)
         ask("s")

@@ -3,7 +3,7 @@
  * The host's side of an agent for tests: agent-client SOCKET [KEY IN HEX], then
  * one command a line on stdin, one line "OK ..." or "ERR ERRNO SENTENCE" each:
  *   ready MS | hello | ping | symbols NAME... | conflicts ADDR LEN | bytes ADDR LEN
- *   quiesce MS | park NONCE NONCE MS | unpark | state | stats | idle MS
+ *   quiesce MS | park NONCE NONCE MS [CALL] | unpark | state | stats | idle MS
  * Nothing but the session's own code talks to the agent.
  */
 #include <errno.h>
@@ -141,7 +141,7 @@ static int idle(struct agent_session *s, unsigned ms)
 
 static int command(struct agent_session *s, const char *verb, char *rest, struct err *e)
 {
-	struct agent_park_request park = { .call = AGENT_PARK_GETPGID, .interval_ms = 1 };
+	struct agent_park_request park = { .interval_ms = 1 };
 	struct agent_range r = { 0 };
 	struct agent_state st;
 	char *p = rest;
@@ -176,6 +176,7 @@ static int command(struct agent_session *s, const char *verb, char *rest, struct
 		park.nonce[0] = a;
 		park.nonce[1] = b;
 		park.timeout_ms = (uint32_t)c;
+		park.call = (uint16_t)strtoul(p, NULL, 0);
 		return show_state(agent_ask_park(s, &park, &st, ASK_MS, e), &st);
 	}
 	return err_set(e, ERR_USAGE, EINVAL, NULL, "no command '%s'", verb);
