@@ -188,6 +188,13 @@ name: copy
 sites:
   - { at: __x64_sys_getpgrp, kind: bytes, old: "0f1f440000", new: "a978563412" }
 YAML
+# MOVSXD %ebx, %rax; POP %rbx; RET: the second one can only be stepped by who was interrupted before it.
+cat >several.yaml <<'YAML'
+vmpoke: 1
+name: several
+sites:
+  - { at: __x64_sys_getpgrp+0x2e, kind: bytes, old: "4863c35bc3", new: "4889d85bc3" }
+YAML
 sed 's/^name: two/name: two-apart/; s/^sites:/atomic: false\nsites:/' two.yaml >two-apart.yaml
 sed 's/^name: one/name: excluding/; s/^sites:/exclude:\n  - { from: __x64_sys_getppid, to: __x64_sys_getppid+0x8 }\nsites:/' \
 	one.yaml >excluding.yaml
@@ -222,7 +229,17 @@ for mode in flipped staged held stopped; do
 done
 check "staged: independent sites" patch staged apply two-apart 4242
 check "held: the same taken back as a group" patch held revert two-apart "$own"
-check "staged: what cannot be emulated is stepped as a copy" copied
+name="staged: what cannot be emulated is stepped as a copy"
+case $RIG_LANE in
+v) # The engine's thread has the one CPU while text changes: nobody comes to a trap.
+	echo "skip $name: no vCPU runs there while text changes"
+	for file in copy several; do
+		check "staged: $file, with room for a copy" patch staged apply $file "$own"
+		check "staged: the same taken back" patch staged revert $file "$own"
+	done
+	;;
+*) check "$name" copied ;;
+esac
 check "flipped: with an excluded range" patch flipped apply excluding 4242
 check "stopped: the same taken back" patch stopped revert excluding "$own"
 vp history a | tr '\t' ' '
