@@ -209,7 +209,7 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 		r = prepare_store(s, p, e);
 	if (r == 0)
 		r = new_transaction(s, OPERATION_APPLY, p->file, p->plan, &t, e);
-	if (r < 0)
+	if (!t)
 		return r;
 	json_t *o = result_json(s, p->file->name, "applied", true, p->plan, NULL);
 	p->plan = NULL; /* the transaction's now */
@@ -300,7 +300,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 		r = guest_stacks_prepare(s->guest, e);
 	if (r == 0)
 		r = new_transaction(s, OPERATION_REVERT, file, inverse, &t, e);
-	if (r < 0) {
+	if (!t) {
 		plan_free(inverse);
 		return r;
 	}
