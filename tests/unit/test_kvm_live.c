@@ -443,6 +443,48 @@ static void hw_traps(void **state)
 	assert_int_equal(a.hits, hits);
 }
 
+/* Stands at FUNCTION, with RF from before. */
+static void stand_with_rf(void)
+{
+	struct vcpu_regs regs = { 0 };
+	bool was;
+
+	assert_int_equal(b->ops->pause(b, NULL, &was, NULL), 0);
+	for (int i = 0; i < 20 && regs.rip != FUNCTION; i++) {
+		assert_int_equal(b->ops->step(b, 0, NULL), 0);
+		assert_int_equal(b->ops->regs_get(b, 0, &regs, NULL), 0);
+	}
+	assert_int_equal(regs.rip, FUNCTION);
+	regs.rflags |= 1ull << 16;
+	assert_int_equal(b->ops->regs_set(b, 0, &regs, NULL), 0);
+	machine_park(machine, 0, true);
+	assert_int_equal(b->ops->resume(b, NULL), 0);
+}
+
+/* A register that is set while a vCPU stands at its address fires before anything is executed there. */
+static void hw_trap_despite_rf(void **state)
+{
+	struct answer a = { .handler.hit = hit, .kind = BACKEND_TRAP_KIND_HW, .hold = true, .value = 9 };
+	const uint64_t gva = FUNCTION;
+
+	(void)state;
+	NEED(BACKEND_TRAP_HW);
+	wait_calls();
+	stand_with_rf();
+	uint64_t calls = result(0, 1);
+	assert_int_equal(b->ops->live->arm(b, &a.handler, NULL), 0);
+	assert_int_equal(b->ops->live->trap_hw(b, &gva, 1, NULL, NULL), 0);
+	machine_park(machine, 0, false);
+	for (uint64_t end = now_us() + 10 * SECOND; !atomic_load(&a.hits) && now_us() < end;)
+		sched_yield();
+	assert_int_equal(a.hits, 1);
+	assert_int_equal(result(0, 1), calls);
+	atomic_store(&a.hold, false);
+	assert_int_equal(b->ops->live->trap_hw(b, NULL, 0, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+	expect(1);
+}
+
 static void virtual_access(void **state)
 {
 	const struct backend_live_ops *live = b ? b->ops->live : NULL;
@@ -508,6 +550,7 @@ int main(void)
 		ON(all, int3_hold_and_release),
 		ON(checked, machine_check_while_held),
 		ON(one, hw_traps),	    ON(all, hw_traps),
+		ON(one, hw_trap_despite_rf),
 		ON(one, virtual_access),
 		ON(one, mixed),		    ON(all, mixed),
 	};

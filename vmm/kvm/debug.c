@@ -8,7 +8,7 @@
  * stays so; what changes is who is asked (machine.handler). A guest that uses int3 a
  * lot pays an exit for each: a vCPU that met FOREIGN_MAX of them while nobody was
  * armed stops reporting them, and is taken out once by the next arm(). Must never be
- * off on a vCPU while somebody is armed.
+ * off on a vCPU while somebody is armed, nor leave RFLAGS.RF where a debug register is set.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -19,6 +19,35 @@
 
 #define DR7_FIXED  0x400u
 #define DR7_GLOBAL 2u /* G0; execute and length 1 are type 0, so nothing more is to be set */
+#define RFLAGS_RF  (1ull << 16)
+
+bool debug_traps_at(struct machine *m, uint64_t gva)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_hw_traps; i++)
+		found |= m->hw_traps[i] == gva;
+	pthread_mutex_unlock(&m->lock);
+	return found;
+}
+
+/*
+ * A vCPU that stands at a site may have RF set from before: by resume_at() for the trap
+ * of another transaction, or by an exit of the CPU's (Intel SDM vol. 3, "Saving RIP, RSP,
+ * RFLAGS, and SSP"). The register just set would be silent once, and the vCPU execute half
+ * of the old instruction and half of the new one.
+ */
+static int rf_forget(struct machine *m, struct cpu *c)
+{
+	struct vcpu_regs regs;
+	int r = cpu_regs_at_exit(c, &regs);
+
+	if (r < 0 || !(regs.rflags & RFLAGS_RF) || !debug_traps_at(m, regs.rip))
+		return r;
+	regs.rflags &= ~RFLAGS_RF;
+	return cpu_regs_set(c, &regs);
+}
 
 int debug_apply(struct machine *m, struct cpu *c, uint32_t extra)
 {
@@ -44,7 +73,7 @@ int debug_apply(struct machine *m, struct cpu *c, uint32_t extra)
 	pthread_mutex_lock(&m->lock);
 	c->sw_applied = sw;
 	pthread_mutex_unlock(&m->lock);
-	return 0;
+	return d.control & KVM_GUESTDBG_USE_HW_BP ? rf_forget(m, c) : 0;
 }
 
 int debug_start(struct machine *m)

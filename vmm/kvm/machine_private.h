@@ -215,6 +215,7 @@ bool stats_exits(const struct cpu *c, uint64_t *ret);
 
 /* debug.c: what KVM_SET_GUEST_DEBUG is told. All take the lock. */
 int debug_apply(struct machine *m, struct cpu *c, uint32_t extra);
+bool debug_traps_at(struct machine *m, uint64_t gva); /* a debug register is to watch this address */
 int debug_start(struct machine *m); /* before the first vCPU runs: int3 comes to us from then on */
 int debug_foreign(struct cpu *c);   /* an int3 of the guest's own was reported while nobody was armed */
 

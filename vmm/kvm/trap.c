@@ -55,14 +55,16 @@ static void hold(struct cpu *c, uint64_t releases)
 }
 
 /*
- * RF lets the instruction under a debug-register trap run, and must not outlive
- * that instruction. Where KVM does not honour it the vCPU is stepped over it with
- * its breakpoints off. Not stepped: wanted elsewhere, or an event comes first; it hits
- * the trap again later.
+ * RF lets the instruction under a debug-register trap run. It must not outlive that
+ * instruction, and does when an NMI comes first: the frame keeps it for the IRET. So it is
+ * set only where a register watches now, which it does here for who runs something else at
+ * this address; a late hit finds none and needs none. Where KVM does not honour RF the vCPU
+ * is stepped over the instruction with its breakpoints off. Not stepped: wanted elsewhere,
+ * or an event comes first; it hits the trap again later.
  */
 static int resume_at(struct cpu *c, enum backend_trap kind, uint64_t hit_rip, struct vcpu_regs *regs)
 {
-	bool again = kind == BACKEND_TRAP_KIND_HW && regs->rip == hit_rip;
+	bool again = kind == BACKEND_TRAP_KIND_HW && regs->rip == hit_rip && debug_traps_at(c->m, hit_rip);
 
 	regs->rflags &= ~RFLAGS_RF;
 	if (again && c->m->abilities.rf)
