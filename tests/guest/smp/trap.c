@@ -8,6 +8,7 @@
 #include "guest.h"
 
 enum { VECTOR_NMI = 2, VECTOR_MCE = 18 };
+#define RFLAGS_RF (1ul << 16)
 #define MSR_MCG_STATUS 0x17a
 #define MSR_MC1_STATUS 0x405
 
@@ -53,8 +54,12 @@ static void machine_check(void)
 /*
  * NMIs are blocked from one's delivery to its IRET, whatever a host does in between. A
  * machine check's IRET lifts that too, so the host must not send both at once.
+ *
+ * RF is taken from the frame: QEMU 10 takes an NMI injected by VMRUN for a fault and sets it
+ * (exception_is_fault(), target/i386/tcg/seg_helper.c), which no CPU does; after the IRET a
+ * debug register is silent then, and the vCPU executes a site between two stores.
  */
-static void nmi(const struct trap_frame *frame)
+static void nmi(struct trap_frame *frame)
 {
 	struct smp_vcpu *v = self();
 
@@ -62,6 +67,7 @@ static void nmi(const struct trap_frame *frame)
 		violation(SMP_VIOLATION_NESTED, frame->vector, 0, frame->rip, 0);
 	v->in_nmi++;
 	v->nmi_rip = frame->rip;
+	frame->rflags &= ~RFLAGS_RF;
 	while (CONTROL->nmi_wait)
 		__asm__ volatile("pause");
 	check_sites(SMP_IN_NMI);
