@@ -148,9 +148,12 @@ killed_meanwhile() {
 
 # The worker dies in the middle; the next one puts things right and finds the agent.
 worker_dies() { # POINT
+	local died
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
+	died=$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")
 	vp --json apply web "$patch"
 	daemon_stop && daemon_start || return
+	[ "$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")" -gt "$died" ] || why "the worker did not die at $1" || return
 	verify_clean web || return
 	vp_ok --json status web || return
 	case $(vm_pgrp web) in
@@ -283,7 +286,7 @@ run_case "ftrace, and who says so" traced
 run_case "killed between check and apply" killed
 run_case "killed meanwhile" killed_meanwhile
 run_case "the worker dies before the stop" worker_dies journal-paused
-run_case "the worker dies with half of it written" worker_dies write-half
+run_case "the worker dies with half of it written" worker_dies poke-site-written
 run_case "the daemon is killed" daemon_dies
 run_case "the VM is paused" paused
 run_case "the guest is rebooted" rebooted
