@@ -131,7 +131,7 @@ $(addprefix analyze-tidy-,$(analyze_src)): analyze-tidy-%:
 analyze-cppcheck:
 	$(call say,CPPCHECK,all)
 	$(Q)cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
-		--suppress=missingIncludeSystem $(CPPCHECK_BLIND) -I. -D_GNU_SOURCE -DVMPOKE_FAULT_POINTS $(analyze_src)
+		--suppress=missingIncludeSystem $(CPPCHECK_BLIND) -I. -D_GNU_SOURCE -D__x86_64__ -DVMPOKE_FAULT_POINTS $(analyze_src)
 tidy:
 	$(Q)tests/install-deps analyze
 	clang-format -i $(analyze_src) $(wildcard guest-agent/*.h protocol/*.h cli/*.h vmm/*.h vmm/*/*.h tests/*/*.c tests/*/*.h)
