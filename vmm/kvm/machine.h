@@ -88,7 +88,7 @@ bool machine_agent_is_open(struct machine *m, uint64_t *ret_opens);
  * NMI: 0 when the guest will take it; 1 when it merges with those that wait already, as on a CPU.
  */
 int machine_inject_nmi(struct machine *m, size_t vcpu, struct err *e);
-/* bank 1, uncorrected, in the address given. -EBUSY: for two seconds another event was on its way in. */
+/* bank 1, uncorrected, in the address given. -EBUSY: another event was on its way in for two seconds, or is and the VM is held. */
 int machine_inject_mce(struct machine *m, size_t vcpu, uint64_t status, uint64_t addr, struct err *e);
 
 /* What of a vCPU's own events KVM has in hand, and what keeps the next one out. */

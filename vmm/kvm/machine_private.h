@@ -160,7 +160,7 @@ bool cpu_kick(struct cpu *c); /* caller holds lock; true: it was in KVM_RUN */
 /* Runs job on one vCPU or on all (CPU_ALL), each out of guest mode; the first failure is returned. ret may be NULL. */
 int cpus_call(struct machine *m, size_t which, struct cpu_job *job, uint64_t timeout_us, struct backend_barrier *ret,
 	      struct err *e);
-/* request.c: any thread. -EBUSY when run() said -EAGAIN all the time. */
+/* request.c: any thread. -EBUSY when run() said -EAGAIN all the time, or says so while the VM is held. */
 int cpu_request(struct machine *m, size_t vcpu, struct cpu_request *r, uint64_t timeout_us, struct err *e);
 void cpu_serve(struct cpu *c); /* caller holds lock; given up while a request runs */
 void machine_end(struct machine *m, enum backend_run_state state, enum backend_event_kind event, const char *fmt, ...)

@@ -91,7 +91,9 @@ static int wait_done(struct cpu *c, struct cpu_request *r, uint64_t deadline)
 			dequeue(c, r);
 			return -EHOSTDOWN;
 		}
-		if (!c->serving && now_us() > deadline) {
+		/* While the VM is held nothing moves: what is in its way stays there, and its holder may be who waits here. */
+		bool in_vain = r->result == -EAGAIN && m->stop;
+		if (!c->serving && (in_vain || now_us() > deadline)) {
 			dequeue(c, r);
 			return r->result == -EAGAIN ? -EBUSY : -ETIMEDOUT;
 		}
