@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "vmm/backend/process.h"
 #include "vmm/kvm/live.h"
 #include "vmm/kvm/machine_private.h"
 
@@ -57,7 +56,7 @@ static int kvm_info(struct backend *b, struct backend_info *ret, struct err *e)
 		.version = "vmpoke " VMPOKE_VERSION,
 		.vcpus = m->n_cpus,
 		.pid = getpid(),
-		.pid_start = process_start_time(getpid()),
+		.pid_start = m->pid_start,
 	};
 	pthread_mutex_lock(&m->lock);
 	snprintf(ret->state_why, sizeof(ret->state_why), "%s", m->end_reason);

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 
 #include "vmm/backend/kvm.h"
+#include "vmm/backend/process.h"
 #include "vmm/kvm/barrier.h"
 #include "vmm/kvm/kick.h"
 #include "vmm/kvm/machine_private.h"
@@ -147,6 +148,7 @@ int machine_create_empty(const struct machine_config *config, const struct machi
 	pthread_cond_init(&m->go, NULL);
 	pthread_cond_init(&m->done, NULL);
 	snprintf(m->name, sizeof(m->name), "%s", config->name ? config->name : "");
+	m->pid_start = process_start_time(getpid());
 	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = m->event_fd < 0 ? -errno : kick_init();
 	if (r >= 0)

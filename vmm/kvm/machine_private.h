@@ -98,6 +98,7 @@ struct machine {
 	struct guest_memory guest_memory; /* for page walks */
 	char name[64];
 	int kvm_fd, vm_fd, event_fd;
+	uint64_t pid_start; /* of this process, for the backend's info(): it is asked for each change */
 	bool irqchip, has_mce;
 	int nice; /* of vCPU threads */
 	bool interprets; /* this KVM has neither VMX nor SVM under it */
