@@ -231,6 +231,9 @@ static void triple_fault(void **state)
 	assert_int_equal(machine_wait(m, 5 * SECOND, reason, sizeof(reason)), 1);
 	assert_non_null(strstr(reason, "vCPU 0"));
 	assert_non_null(strstr(reason, "rip 0x"));
+	/* The words of an internal error are said of one, and of nothing else. */
+	assert_int_equal(!strstr(reason, "suberror"), !strstr(reason, "internal error"));
+	assert_int_equal(!strstr(reason, "internal error"), !!strstr(reason, "triple fault"));
 	assert_int_equal(machine_backend(m)->ops->info(machine_backend(m), &info, &e), 0);
 	assert_int_equal(info.state, BACKEND_BROKEN);
 }

@@ -12,18 +12,36 @@
 #include "vmm/kvm/machine_private.h"
 
 #define FAULTS_MAX 100 /* -EFAULT in a row, each after a flip had ended */
+#define RESET_RIP  0xfff0u
+#define RESET_CS   0xf000u
+#define DATA_SHOWN 2   /* of an internal error's words */
+
+/* What the union behind an exit reason says is only there for that reason. */
+static void details(const struct kvm_run *run, char *ret, size_t cap)
+{
+	const bool internal = run->exit_reason == KVM_EXIT_INTERNAL_ERROR;
+	const uint32_t n = internal ? run->internal.ndata : 0;
+
+	ret[0] = '\0';
+	if (internal)
+		snprintf(ret, cap, ", suberror %u", run->internal.suberror);
+	for (uint32_t i = 0; i < n && i < DATA_SHOWN; i++)
+		snprintf(ret + strlen(ret), cap - strlen(ret), "%s%llx", i ? " " : ", data ",
+			 (unsigned long long)run->internal.data[i]);
+}
 
 static void broken(struct cpu *c, const char *what)
 {
 	const struct kvm_run *run = c->run;
 	struct vcpu_regs regs = { 0 };
+	char text[80];
 
 	cpu_regs_at_exit(c, &regs);
+	details(run, text, sizeof(text));
 	machine_end(c->m, BACKEND_BROKEN, BACKEND_EVENT_PANICKED,
-		    "vCPU %zu: %s (exit %u, suberror %u, data %llx %llx) at rip 0x%llx, cs 0x%x, cr0 0x%llx, cr3 0x%llx",
-		    c->index, what, run->exit_reason, run->internal.suberror,
-		    (unsigned long long)run->internal.data[0], (unsigned long long)run->internal.data[1],
-		    (unsigned long long)regs.rip, regs.cs, (unsigned long long)regs.cr0, (unsigned long long)regs.cr3);
+		    "vCPU %zu: %s (exit %u%s) at rip 0x%llx, cs 0x%x, cr0 0x%llx, cr3 0x%llx", c->index, what,
+		    run->exit_reason, text, (unsigned long long)regs.rip, regs.cs, (unsigned long long)regs.cr0,
+		    (unsigned long long)regs.cr3);
 }
 
 static void exit_io(struct cpu *c)
@@ -69,9 +87,16 @@ static void exit_hlt(struct cpu *c)
 	atomic_store(&c->attention, true);
 }
 
+/*
+ * KVM for AMD resets the vCPU before it reports one (shutdown_interception(),
+ * arch/x86/kvm/svm/svm.c): where it came from is gone then, and what is shown is not it.
+ */
 static void exit_shutdown(struct cpu *c)
 {
-	broken(c, "triple fault");
+	struct vcpu_regs regs = { 0 };
+	bool reset = cpu_regs_at_exit(c, &regs) == 0 && regs.rip == RESET_RIP && regs.cs == RESET_CS;
+
+	broken(c, reset ? "triple fault, and KVM has reset its registers" : "triple fault");
 }
 
 static void exit_system_event(struct cpu *c)
