@@ -16,9 +16,11 @@
 
 #include "protocol/qmp.h"
 
+#define SLOW_MS 1000 /* enough for a test on a busy machine to look at what goes on meanwhile */
+
 enum behaviour {
 	OBEDIENT,
-	SLOW,	     /* patch-* takes 400 ms, or until cancelled */
+	SLOW,	     /* patch-* takes SLOW_MS, or until cancelled */
 	DIES,	     /* exits in the middle of patch-apply */
 	CRASHES,     /* exits before it is ready */
 	SILENT,	     /* never becomes ready */
@@ -56,6 +58,8 @@ struct fake {
 	bool off;
 	enum behaviour behaviour;
 	struct qmp_lexer *lexer;
+	const char *rest; /* what was read and comes after the request being answered */
+	size_t rest_len;
 	int patches;
 };
 
@@ -163,12 +167,17 @@ static json_t *list_patches(const struct fake *f)
 	return json_pack("{s:s, s:s, s:o}", "vm", f->name, "release", "6.1.0-fake", "patches", list);
 }
 
-/* Reads what is there; true when it holds a job-cancel. Whatever else comes meanwhile breaks the contract. */
+/*
+ * Reads what is there; true when it holds a job-cancel. Whatever else comes meanwhile breaks the contract.
+ * A cancel may also have come together with the request: feed() will answer that one.
+ */
 static bool cancelled(struct fake *f, int wait_ms)
 {
 	struct pollfd pfd = { .fd = f->fd, .events = POLLIN };
 	char buf[4096];
 
+	if (memmem(f->rest, f->rest_len, "\"job-cancel\"", strlen("\"job-cancel\"")))
+		return true;
 	if (poll(&pfd, 1, wait_ms) <= 0)
 		return false;
 	ssize_t n = recv(f->fd, buf, sizeof(buf) - 1, 0);
@@ -187,7 +196,7 @@ static void change(struct fake *f, const char *id, const char *state, json_t *ar
 
 	if (f->behaviour == DIES)
 		_exit(9);
-	if (f->behaviour == SLOW && cancelled(f, 400)) {
+	if (f->behaviour == SLOW && cancelled(f, SLOW_MS)) {
 		err_set(&e, ERR_FAILED, ECANCELED, "cancelled", "cancelled; nothing was changed");
 		send_text(f, qmp_format_error(&e, id));
 		return;
@@ -241,6 +250,8 @@ static void feed(struct fake *f, const char *buf, size_t len)
 			continue;
 		if (frame.kind == QMP_FRAME_ERROR || qmp_request_parse(&frame, &req, &e) < 0)
 			exit(7); /* the daemon broke the contract */
+		f->rest = buf + done;
+		f->rest_len = len - done;
 		if (strcmp(req.execute, "job-cancel") != 0) /* else: it came too late */
 			answer(f, &req);
 		else
