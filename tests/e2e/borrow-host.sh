@@ -12,7 +12,6 @@ not_ok() {
 	failed=1
 }
 
-
 toggles() { grep -c '^TOGGLED' "$dir/console"; }
 toggled() { [ "$(toggles)" -ge "$1" ]; }
 
@@ -47,20 +46,37 @@ judge() { # NAME
 }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
-: >"$dir/console"
-# shellcheck disable=SC2086
-commands | borrow-run machine "$RIG_FILES/guest-kernel" "$RIG_FILES/guest-initramfs" 2 256 "$dir/console" $nonces \
-	"$append" >"$dir/out" 2>&1
+# Both write to the guest after its second line only.
+console_new() { : >"$console"; }
+machine() {
+	# shellcheck disable=SC2086
+	commands | borrow-run machine "$RIG_FILES/guest-kernel" "$RIG_FILES/guest-initramfs" 2 256 "$console" $nonces \
+		"$append" >"$dir/out" 2>&1
+	toggled 2 || return 2
+}
+qemu_start() {
+	qemu -L "$RIG_FILES" -accel kvm -cpu host -smp 2 -m 256 -nodefaults -display none -vga none -nic none \
+		-serial "file:$console" -monitor none -qmp "unix:$dir/qmp,server=on,wait=off" -no-reboot \
+		-kernel "$RIG_FILES/guest-kernel" -initrd "$RIG_FILES/guest-initramfs" -append "$append" >"$dir/qemu.log" 2>&1 &
+	pid=$!
+	within 120 up && toggled 1 || return 2
+}
+up() { toggled 1 || ! kill -0 $pid 2>/dev/null; }
+qemu_gone() {
+	kill $pid 2>/dev/null
+	wait $pid
+	rm -f "$dir/qmp"
+	console_new
+}
+console_new
+boots console_new machine
 judge "our VMM"
-: >"$dir/console"
-qemu -L "$RIG_FILES" -accel kvm -cpu host -smp 2 -m 256 -nodefaults -display none -vga none -nic none \
-	-serial "file:$dir/console" -monitor none -qmp "unix:$dir/qmp,server=on,wait=off" -no-reboot \
-	-kernel "$RIG_FILES/guest-kernel" -initrd "$RIG_FILES/guest-initramfs" -append "$append" >"$dir/qemu.log" 2>&1 &
-pid=$!
-within 120 toggled 1
+console_new
+boots qemu_gone qemu_start
 # shellcheck disable=SC2086
 commands | borrow-run qemu "$dir/qmp" $nonces >"$dir/out" 2>&1
 judge "QEMU on KVM"
 kill $pid
 wait
+lane_figures
 exit $failed

@@ -5,6 +5,7 @@
 dir=$(mktemp -d)
 # shellcheck disable=SC2034 # whoever reads this file ends with it
 failed=0
+console=$dir/console # of the guest; may be set to another one
 
 check() { # NAME COMMAND...
 	name=$1
@@ -26,6 +27,48 @@ within() { # SECONDS COMMAND...
 		sleep 0.2
 	done
 }
+
+# The evidence when a guest does not come up, which costs everything after it: named once, and the script ends.
+check_boot() { # NAME COMMAND...
+	check "$@"
+	[ $failed = 0 ] || { lane_figures; evidence; exit 1; }
+}
+evidence() {
+	vp info a 2>/dev/null | sed 's/^/# /'
+	for file in "$dir"/console* "$dir"/*.log; do
+		[ ! -s "$file" ] || { echo "# ${file##*/}:"; tail -n 15 "$file" | tr -d '\r' | sed 's/^/#   /'; }
+	done
+}
+
+# A guest of ours that nothing was written to yet. The emulated CPUs of lane n have lost a boot (see there): it is
+# tried again there, twice at most, counted and shown. Anywhere else, and a third time, it is a failure.
+# COMMAND ends with 2 when the guest was started and did not come up; with 1 when it was not started.
+boots() { # UNDO COMMAND...
+	undo=$1
+	shift
+	for boot in $boot_tries; do
+		"$@"
+		status=$?
+		[ $status = 2 ] && [ "$boot" != last ] || return $status
+		boot_lost
+		"$undo"
+	done
+}
+boot_tries=last
+[ "$RIG_LANE" != n ] || boot_tries="1 2 last"
+boot_lost() {
+	echo x >>"$dir/lost"
+	{ echo "# lost boot $(wc -l <"$dir/lost"):"; evidence; } >>"$dir/lost-evidence"
+}
+# At the end: what was tried again because of the lane's CPUs.
+lane_figures() {
+	[ ! -e "$dir/lost" ] || { echo "# boots the emulated CPUs lost: $(wc -l <"$dir/lost")"; cat "$dir/lost-evidence"; }
+	[ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
+}
+
+# A machine that ended needs no waiting for.
+up() { booted || vp --json info a | grep -qE '"state": "(shutdown|broken)"'; }
+came_up() { within "${boot_limit:-90}" up && booted || { tail -n 3 "$console" "$dir/daemon.log"; return 2; }; }
 
 # The daemon's folders, and vmpoke on its socket.
 sock=$dir/run/control.sock

@@ -33,14 +33,23 @@ tries=1
 unchanged_pause_state() { ! vp --json info a | grep -q '"state": "paused"'; }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
-qemu -L "$RIG_FILES" -accel kvm -cpu host -smp 2 -m 256 -nodefaults -display none -vga none -nic none \
-	-serial "file:$dir/console" -monitor none -qmp "unix:$dir/qmp,server=on,wait=off" -no-reboot \
-	-kernel "$RIG_FILES/guest-kernel" -initrd "$RIG_FILES/guest-initramfs" \
-	-append "console=ttyS0 quiet panic=-1 vmtest=load" >"$dir/qemu.log" 2>&1 &
-qemu_pid=$!
+qemu_start() {
+	qemu -L "$RIG_FILES" -accel kvm -cpu host -smp 2 -m 256 -nodefaults -display none -vga none -nic none \
+		-serial "file:$console" -monitor none -qmp "unix:$dir/qmp,server=on,wait=off" -no-reboot \
+		-kernel "$RIG_FILES/guest-kernel" -initrd "$RIG_FILES/guest-initramfs" \
+		-append "console=ttyS0 quiet panic=-1 vmtest=load" >"$dir/qemu.log" 2>&1 &
+	qemu_pid=$!
+	within 90 up && booted || { tail -n 3 "$console" "$dir/qemu.log"; return 2; }
+}
+up() { booted || ! kill -0 $qemu_pid 2>/dev/null; }
+qemu_gone() {
+	kill $qemu_pid 2>/dev/null
+	wait $qemu_pid
+	rm -f "$console" "$dir/qmp"
+}
 vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>"$dir/daemon.log" &
 daemon_pid=$!
-check "a stock guest boots under QEMU/KVM" within 60 booted
+check_boot "a stock guest boots under QEMU/KVM" boots qemu_gone qemu_start
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
 check "added" within 10 vp add a --qmp "$dir/qmp"
 check "probe says kvm" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
@@ -52,7 +61,7 @@ done
 check "the VM runs as it was found" unchanged_pause_state
 check "no illegal value and no kernel complaint" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console"
 vp --json history a
-[ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
+lane_figures
 kill $daemon_pid $qemu_pid
 wait
 exit $failed

@@ -23,12 +23,14 @@ for name in bios-256k.bin kvmvapic.bin linuxboot_dma.bin; do
 	path=$(firmware $name)
 	[ -z "$path" ] || files+=("$path")
 done
-"$root/tests/rig/run" $lane --memory 1536 --timeout 240 "$root/tests/e2e/kvm-host.sh" "${files[@]}" \
+"$root/tests/rig/run" $lane --memory 1536 --timeout 400 "$root/tests/e2e/kvm-host.sh" "${files[@]}" \
 	>"$work/out" 2>"$work/rig.log"
 status=$?
 cat "$work/out" "$work/rig.log"
 if [ $status = 77 ]; then
 	skip "kvm lane" "$(tail -n 1 "$work/rig.log")"
+elif grep -q '^not ok' "$work/out"; then
+	failures=1
 elif [ $status != 0 ]; then
 	not_ok "kvm lane $lane" "ended with status $status: $(tail -n 1 "$work/rig.log")"
 fi

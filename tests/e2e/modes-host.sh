@@ -25,11 +25,18 @@ fault_clear() { rm "$dir/fault" 2>/dev/null; fault_set no-such-point; }
 
 booted() { grep -q '^pgrp' "$dir/console"; }
 # A console file is appended to: each machine gets its own.
-machine_start() {
-	[ ! -e "$dir/console" ] || mv "$dir/console" "$dir/console.$(date +%s)"
+machine() {
 	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus "$vcpus" --memory 256M \
-		--append "console=ttyS0 quiet panic=-1 vmtest=load $append" --console "$dir/console" || return
-	within "$boot_limit" booted || { tail -n 3 "$dir/console"; return 1; }
+		--append "console=ttyS0 quiet panic=-1 vmtest=load $append" --console "$console" || return 1
+	came_up
+}
+machine_gone() {
+	vp destroy a
+	rm -f "$console"
+}
+machine_start() {
+	[ ! -e "$console" ] || mv "$console" "$console.$(date +%s)"
+	boots machine_gone machine || return
 	own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
 	# getuid() has no caller here that minds; getpgrp() will jump to it.
 	vp apply a base.yaml
@@ -199,7 +206,7 @@ sed 's/^name: two/name: two-apart/; s/^sites:/atomic: false\nsites:/' two.yaml >
 sed 's/^name: one/name: excluding/; s/^sites:/exclude:\n  - { from: __x64_sys_getppid, to: __x64_sys_getppid+0x8 }\nsites:/' \
 	one.yaml >excluding.yaml
 
-tries=1 boot_limit=60 vcpus=2 append=
+tries=1 vcpus=2 append=
 case $RIG_LANE in
 n) tries="1 2 3" ;;
 v) # Bochs hangs where a vCPU spins with interrupts off, as one that waits for another does.
@@ -208,8 +215,7 @@ v) # Bochs hangs where a vCPU spins with interrupts off, as one that waits for a
 	;;
 esac
 daemon_start
-check "a stock guest boots in a machine" machine_start
-[ $failed = 0 ] || { cat daemon.log; exit 1; }
+check_boot "a stock guest boots in a machine" machine_start
 vp --json probe a >probe
 traps=hw
 ! grep -q '"trap_int3": true' probe || traps=int3
@@ -269,7 +275,7 @@ fi
 check "after all that: patched once more" patch flipped apply two 4242
 check "no complaint in the end" sh -c "! grep -E 'ILLEGAL|KMSG' $dir/console*"
 check "destroyed" vp destroy a
-[ ! -e missed ] || echo "# stores the emulated CPUs missed: $(wc -l <missed)"
+lane_figures
 [ $failed = 0 ] || cat daemon.log
 kill "$daemon_pid"
 wait

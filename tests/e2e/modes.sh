@@ -17,6 +17,8 @@ run_lane() { # LANE TIMEOUT
 	cat "$work/rig.log"
 	if [ $status = 77 ]; then
 		skip "modes, lane $1" "$(tail -n 1 "$work/rig.log")"
+	elif grep -q '^not ok' "$work/out"; then
+		failures=1
 	elif [ $status != 0 ]; then
 		not_ok "modes, lane $1" "ended with status $status: $(tail -n 1 "$work/rig.log")"
 	fi
@@ -29,7 +31,7 @@ cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
 if grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
 	run_lane native 1200
 else
-	run_lane n $((full ? 3000 : 280))
+	run_lane n $((full ? 3000 : 450))
 	if [ "$full" = 1 ]; then
 		run_lane v 3000
 	else

@@ -32,18 +32,25 @@ verb() {
 tries=1
 [ "$RIG_LANE" != n ] || tries="1 2 3"
 
+machine() { # ARGUMENTS...
+	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --memory 256M \
+		--console "$console" "$@" >"$dir/said" || return 1
+	came_up
+}
+machine_gone() {
+	vp destroy a
+	rm -f "$console"
+}
 run_again() { # NUMBER
 	console=$dir/console.$1
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" \
-		--append 'console=ttyS0 quiet panic=-1 vmtest=load' --memory 256M --console "$console" && within 60 booted
+	boots machine_gone machine --append 'console=ttyS0 quiet panic=-1 vmtest=load'
 }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
 daemon_start
-check "run says what it started" sh -c "vmpoke -c $sock run a --kernel $RIG_FILES/guest-kernel \
-	--initrd $RIG_FILES/guest-initramfs --append 'console=ttyS0 quiet panic=-1 vmtest=load vmtest=agent' --vcpus 2 --memory 256M \
-	--console $console | tee $dir/said | grep -qx 'started a (2 vCPUs, 256 MiB)' || ! cat $dir/said $dir/daemon.log"
-check "a stock guest boots in a machine" within 60 booted
+check_boot "a stock guest boots in a machine" boots machine_gone machine \
+	--append 'console=ttyS0 quiet panic=-1 vmtest=load vmtest=agent' --vcpus 2
+check "run says what it started" sh -c "grep -qx 'started a (2 vCPUs, 256 MiB)' $dir/said || ! cat $dir/said"
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$console" | head -n 1)
 check "both vCPUs came up" sh -c "! grep -i 'failed to come\|not responding' $console"
 check "probe finds the kernel" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
@@ -90,7 +97,7 @@ check "applied to the third" vp apply a "$RIG_FILES/demo.yaml"
 vp history a
 check "destroyed at last" vp destroy a
 check "removed" vp remove a
-[ ! -e "$dir/missed" ] || echo "# stores the emulated CPUs missed: $(wc -l <"$dir/missed")"
+lane_figures
 [ $failed = 0 ] || cat "$dir/daemon.log"
 kill $daemon_pid
 wait

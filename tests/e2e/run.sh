@@ -253,13 +253,15 @@ add_agent() {
 	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest-initramfs"
 }
 [ -n "$guest" ] && add_agent || skip "the agent at a machine's own port" "no guest kernel with modules, or no agent was built"
-"$root/tests/rig/run" $lane --memory 1536 --timeout 240 "$root/tests/e2e/run-host.sh" "$work/guest-kernel" \
+"$root/tests/rig/run" $lane --memory 1536 --timeout 400 "$root/tests/e2e/run-host.sh" "$work/guest-kernel" \
 	"$work/guest-initramfs" "$root/tests/demo.yaml" "$root/tests/e2e/host-lib.sh" "$build/vmpoked" "$build/vmpoke-vm" "$build/vmpoke" \
 	>"$work/out" 2>"$work/rig.log"
 status=$?
 cat "$work/out" "$work/rig.log"
 if [ $status = 77 ]; then
 	skip "stock guest" "$(tail -n 1 "$work/rig.log")"
+elif grep -q '^not ok' "$work/out"; then
+	failures=1
 elif [ $status != 0 ]; then
 	not_ok "stock guest, lane $lane" "ended with status $status: $(tail -n 1 "$work/rig.log")"
 fi

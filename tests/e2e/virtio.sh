@@ -22,8 +22,8 @@ lane=n
 kernel=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip "virtio" "the kernel cannot be had"; finish; }
 cp "$kernel"/boot/vmlinuz-* "$work/guest-kernel"
 pack_guest "$kernel" || { not_ok "virtio" "the guest cannot be packed"; finish; }
-"$root/tests/rig/run" $lane --memory 1536 --timeout 300 "$root/tests/e2e/virtio-host.sh" \
-	"$root/build/tests/kvm-virtio" "$work/guest-kernel" "$work/virtio-initramfs" >"$work/out" 2>"$work/rig.log"
+"$root/tests/rig/run" $lane --memory 1536 --timeout 500 "$root/tests/e2e/virtio-host.sh" \
+	"$root/build/tests/kvm-virtio" "$work/guest-kernel" "$work/virtio-initramfs" "$root/tests/e2e/host-lib.sh" >"$work/out" 2>"$work/rig.log"
 status=$?
 cat "$work/out" "$work/rig.log"
 if [ $status = 77 ]; then
