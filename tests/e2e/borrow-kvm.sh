@@ -3,6 +3,7 @@
 # A borrowed context on a genuine /dev/kvm, by hardware breakpoints: our own VMM and QEMU/KVM.
 # Where this machine's KVM cannot run stock Linux, inside a host made for the occasion
 # (tests/rig, lane n). The part that runs there is borrow-host.sh. Slow: VMPOKE_FULL=1.
+# Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 
 [ "${VMPOKE_FULL-}" = 1 ] || { skip "borrowed context on KVM" "takes minutes; VMPOKE_FULL=1 runs it"; finish; }

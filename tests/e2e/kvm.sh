@@ -3,6 +3,7 @@
 # The road on a genuine /dev/kvm: a stock guest under QEMU with -accel kvm. Where
 # this machine's KVM cannot run it, inside a host made for the occasion (kvm-amd
 # on emulated SVM, tests/rig, lane n: 25 s). The part that runs there is kvm-host.sh.
+# Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 
 firmware() { # FILE: in QEMU 10's folders or the system's

@@ -5,6 +5,7 @@
 # Linux; else on a host made for it: kvm-amd in emulated SVM (tests/rig, lane n), where traps
 # are debug registers. VMPOKE_FULL=1: every kill point, and lane v (Bochs) as well, where
 # traps are breakpoint instructions. modes-host.sh is the part that runs there.
+# Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 full=${VMPOKE_FULL:-0}
 

@@ -4,6 +4,7 @@
 # start that must be refused. On this machine's /dev/kvm with bare guests, which any
 # KVM runs; then a stock Debian guest on a host made for it (tests/rig, lane n, or
 # this one when it can): run-host.sh is the part that runs there.
+# Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 beat=$guest_dir/beat.elf bye=$guest_dir/bye.elf
 kernel=$beat

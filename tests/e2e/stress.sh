@@ -3,6 +3,7 @@
 # Text changed under running vCPUs of the SMP test guest, on whatever /dev/kvm
 # this machine has. The vCPUs judge themselves (tests/guest/smp/smp.h); each claim
 # has a control beside it that must fail, or the claim means nothing.
+# Alone: runs are seconds long and count what happens in them.
 . "$(dirname "$0")/../lib.sh"
 stress=${VMPOKE_STRESS:-$root/build/tests/stress}
 

@@ -3,6 +3,7 @@
 # The devices of our own VMM with the drivers of a stock Debian kernel: inside a host
 # with kvm-amd made for the occasion (tests/rig, lane n), or natively where this
 # machine's KVM runs Linux. The part that runs there is virtio-host.sh.
+# Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 
 # Our init, busybox and the modules of that very kernel.
