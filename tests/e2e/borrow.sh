@@ -4,6 +4,7 @@
 # tasks under load, memory for code, text_mutex against the kernel's own ftrace; the
 # parked thread killed at any step, and the host at every step. tests/tools/borrow-run
 # does the host's part. On a genuine /dev/kvm too: borrow-kvm.sh.
+# Alone: each step has a time-out of the tool that is tested.
 . "$(dirname "$0")/../lib.sh"
 nonces="123456789abcdef0 fedcba9876543210"
 calls=${BORROW_CALLS:-1000}
