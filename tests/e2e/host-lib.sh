@@ -34,11 +34,19 @@ check_boot() { # NAME COMMAND...
 	[ $failed = 0 ] || { lane_figures; evidence; exit 1; }
 }
 evidence() {
-	vp info a 2>/dev/null | sed 's/^/# /'
+	vp info a 2>/dev/null | grep -E '^ *(state|reason):' | sed 's/^/# /'
 	for file in "$dir"/console* "$dir"/*.log; do
 		[ ! -s "$file" ] || { echo "# ${file##*/}:"; tail -n 15 "$file" | tr -d '\r' | sed 's/^/#   /'; }
 	done
+	sed -n '/kvm_exit:/s/^ */# host: /p' $tracing/trace 2>/dev/null
 }
+
+# KVM for AMD forgets where a vCPU was when it reports a triple fault; the host's own trace of that exit does not.
+tracing=/sys/kernel/tracing
+if [ "$RIG_LANE" = n ] && mount -t tracefs tracefs $tracing 2>/dev/null; then
+	echo 'exit_reason == 0x7f' >$tracing/events/kvm/kvm_exit/filter # SVM_EXIT_SHUTDOWN
+	echo 1 >$tracing/events/kvm/kvm_exit/enable
+fi
 
 # A guest of ours that nothing was written to yet. The emulated CPUs of lane n have lost a boot (see there): it is
 # tried again there, twice at most, counted and shown. Anywhere else, and a third time, it is a failure.
@@ -68,7 +76,7 @@ lane_figures() {
 
 # A machine that ended needs no waiting for.
 up() { booted || vp --json info a | grep -qE '"state": "(shutdown|broken)"'; }
-came_up() { within "${boot_limit:-90}" up && booted || { tail -n 3 "$console" "$dir/daemon.log"; return 2; }; }
+came_up() { within "${boot_limit:-90}" up && booted || { tail -n 3 "$console"; vp info a | grep -E '^ *(state|reason):'; return 2; }; }
 
 # The daemon's folders, and vmpoke on its socket.
 sock=$dir/run/control.sock
