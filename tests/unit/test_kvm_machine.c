@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include "tests/unit/kvm_guest.h"
 
@@ -64,6 +65,23 @@ static void console_and_exit(void **state)
 }
 
 /* Files by descriptor, and a console that nobody reads and that is full: what does not fit is lost, the guest goes on. */
+/* Who only asks gives no CPU away: counted are the times that this thread went to sleep. */
+static void asking_does_not_sleep(void **state)
+{
+	_cleanup_(machine_destroy) struct machine *m = NULL;
+	struct rusage from, to;
+	char reason[64];
+
+	(void)state;
+	NEED_KVM;
+	assert_int_equal(guest_create(spin, sizeof(spin), 1, NULL, &m, NULL), 0);
+	assert_int_equal(getrusage(RUSAGE_THREAD, &from), 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(machine_wait(m, 0, reason, sizeof(reason)), 0);
+	assert_int_equal(getrusage(RUSAGE_THREAD, &to), 0);
+	assert_in_range(to.ru_nvcsw - from.ru_nvcsw, 0, 100); /* it was once each */
+}
+
 static void files_passed_open(void **state)
 {
 	_cleanup_(machine_destroy) struct machine *m = NULL;
@@ -319,7 +337,7 @@ static void bad_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(console_and_exit),
+		cmocka_unit_test(console_and_exit),	cmocka_unit_test(asking_does_not_sleep),
 		cmocka_unit_test(files_passed_open),	cmocka_unit_test(vcpus_get_their_index),
 		cmocka_unit_test(pause_holds_all),	cmocka_unit_test(pause_hook_can_refuse),
 		cmocka_unit_test(registers_and_step),	cmocka_unit_test(triple_fault),
