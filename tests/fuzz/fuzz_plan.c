@@ -40,6 +40,7 @@ static bool take_want(const uint8_t **data, size_t *size, uint64_t *gva, struct 
 	*w = (struct plan_want){ .gva = head[0] & 8 ? UINT64_MAX - head[4] : *gva,
 				 .gpa = *gva & 0xffffff,
 				 .new_is_code = !(head[0] & 1),
+				 .data = (head[0] & 0x41) == 0x40,
 				 .has_expected = head[0] & 2,
 				 .line = head[0] >> 4,
 				 .len = head[1],
@@ -64,6 +65,7 @@ static void check_site(const struct poke_plan *p, size_t i)
 	check(memcmp(s->old_bytes, s->new_bytes, s->len) != 0);
 	check(i == 0 || p->sites[i - 1].gva + p->sites[i - 1].len <= s->gva);
 	check(p->needs_quiescence || s->boundaries == 1);
+	check(!s->data || (p->mode == POKE_MODE_STOPPED && s->boundaries == 1 && !s->operand));
 	check(memchr(s->label, 0, sizeof(s->label)));
 }
 

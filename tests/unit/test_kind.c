@@ -207,13 +207,26 @@ static struct patchfile_site site_of(enum patch_kind kind, const char *at)
 	return s;
 }
 
+/* Exactly one want, as the kinds of one place have it. */
+static int expand_one(const struct kind_context *ctx, const struct patchfile_site *s, struct plan_want *ret,
+		      struct err *e)
+{
+	__attribute__((cleanup(want_list_clear))) struct want_list list = { 0 };
+	int r = kind_expand(ctx, s, &list, e);
+
+	assert_int_equal(list.n, r < 0 ? 0 : 1);
+	if (r == 0)
+		*ret = list.wants[0];
+	return r;
+}
+
 static struct plan_want expands(const struct patchfile_site *s, uint64_t gva, size_t len, const char *new_hex)
 {
 	struct kind_context ctx = { .arch = &arch_x86_64, .guest = &g };
 	struct plan_want w = { 0 };
 	struct err e = { 0 };
 	uint8_t bytes[POKE_SITE_LEN_MAX];
-	int r = kind_expand(&ctx, s, &w, &e);
+	int r = expand_one(&ctx, s, &w, &e);
 
 	if (r < 0)
 		fail_msg("refused: %s", e.text);
@@ -248,7 +261,7 @@ static void refuses(const struct patchfile_site *s, int error, const char *rule,
 	int r;
 
 	memset(&w, 0x77, sizeof(w));
-	r = kind_expand(&ctx, s, &w, &e);
+	r = expand_one(&ctx, s, &w, &e);
 	assert_int_equal(r, -error);
 	assert_int_equal(w.len, 0x77); /* untouched */
 	assert_int_equal(e.kind, ERR_REFUSED);
@@ -432,11 +445,11 @@ static void bytes_refusals(void **state)
 	s = bytes_site("broken+0x8", "4889e5", "4889c5");
 	refuses(&s, EILSEQ, "decode", "broken+0x6");
 	s = bytes_site("padded", PAD, "90");
-	assert_int_equal(kind_expand(&ctx, &s, &w, &e), -EINVAL);
+	assert_int_equal(expand_one(&ctx, &s, &w, &e), -EINVAL);
 	s = bytes_site("after_huge+0x5", "31c0", "31db");
 	expands(&s, TEXT + 0x11205, 2, "31db");
 	g.fail_reads = true;
-	assert_int_equal(kind_expand(&ctx, &s, &w, &e), -EFAULT);
+	assert_int_equal(expand_one(&ctx, &s, &w, &e), -EFAULT);
 }
 
 static void nops(void **state)
@@ -536,7 +549,7 @@ static void random_functions(void **state)
 			memcpy(s.old_bytes, g.text + (s.at.offset - TEXT), s.old_len);
 			memset(s.new_bytes, 0x90, s.new_len);
 		}
-		if (kind_expand(&ctx, &s, &w, &e) < 0) {
+		if (expand_one(&ctx, &s, &w, &e) < 0) {
 			assert_true(e.kind != ERR_NONE && e.text[0] && w.len == 0);
 			refused++;
 			continue;

@@ -308,6 +308,45 @@ static uint64_t next_random(void)
 }
 
 /* Whole instructions of random length, often the same, sometimes damaged. */
+/* The guest's own data: compared, never decoded, and only a guest that stands still is written. */
+static void data_sites(void **state)
+{
+	const unsigned all = BACKEND_TRAP_INT3 | BACKEND_TRAP_HW | BACKEND_STEP | BACKEND_NONSTOP | BACKEND_REMAP;
+	struct plan_want w[2] = { want(here, "0f1f440000 c3", "e900010000"), want(here + 0x1000, "cc000000", "01000000") };
+	struct poke_plan *p = NULL;
+	struct err e = { 0 };
+
+	(void)state;
+	w[1].new_is_code = false;
+	w[1].data = true;
+	assert_int_equal(plan_build(&arch_x86_64, all, w, 2, &p, &e), 0);
+	assert_int_equal(p->mode, POKE_MODE_STOPPED);
+	assert_non_null(strstr(p->why, "data"));
+	assert_true(!p->sites[0].data && p->sites[1].data && !p->sites[1].operand && !p->needs_quiescence);
+	assert_int_equal(plan_set_mode(p, POKE_MODE_FLIPPED, &e), -EOPNOTSUPP);
+	assert_int_equal(plan_set_mode(p, POKE_MODE_HELD, &e), -EOPNOTSUPP);
+	plan_free(p);
+	w[1].has_expected = true;
+	refuses(w, 2, ESTALE, "changed-by-guest");
+}
+
+static void want_lists(void **state)
+{
+	__attribute__((cleanup(want_list_clear))) struct want_list l = { 0 };
+	struct plan_want w = want(here, "90", "90");
+	struct err e = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < POKE_SITES_MAX; i++) {
+		w.gva = here + i;
+		assert_int_equal(want_list_add(&l, &w, &e), 0);
+	}
+	assert_true(l.n == POKE_SITES_MAX && l.wants[0].gva == here && l.wants[l.n - 1].gva == here + l.n - 1);
+	assert_int_equal(want_list_add(&l, &w, &e), -E2BIG);
+	assert_string_equal(e.rule, "sites");
+	assert_true(l.n == POKE_SITES_MAX);
+}
+
 static void random_want(struct plan_want *w)
 {
 	static const char *const snippets[] = { "90", "6690", "0f1f00", "55",	      "4889e5",		"e912345678",
@@ -380,6 +419,8 @@ static void random_requests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(data_sites),
+		cmocka_unit_test(want_lists),
 		cmocka_unit_test(one_instruction),
 		cmocka_unit_test(several_instructions),
 		cmocka_unit_test(sorted_and_done_dropped),

@@ -230,6 +230,14 @@ static void refusals(void **state)
 	refused(run_with(0, &stats, &e), -ESTALE, ERR_REFUSED, "kprobe", &e);
 	assert_true(e.addr == p.sites[1].gva + 3);
 
+	/* Data is changed by the guest, and a 0xcc in it is a number. */
+	three_sites(2, true);
+	p.sites[0].data = true;
+	p.sites[0].old_bytes[0] = 0x55;
+	p.backend.ram[p.sites[0].gpa - FAKE_GPA] = 0xcc;
+	fake_poke_seal(&p);
+	refused(run_with(0, &stats, &e), -ESTALE, ERR_REFUSED, "changed-by-guest", &e);
+
 	three_sites(2, true);
 	p.plan.mode = POKE_MODE_STAGED;
 	refused(run_with(0, &stats, &e), -EOPNOTSUPP, ERR_REFUSED, "mode", &e);

@@ -40,6 +40,7 @@ static struct transaction *make(const char *name, enum operation operation, size
 		memcpy(s->old_bytes, "\x0f\x1f\x44\x00\x00\x55", 6);
 		memcpy(s->new_bytes, "\xb8\x92\x10\x00\x00\xc3", 6);
 		s->operand = i == 1;
+		s->data = i == 2;
 		snprintf(s->label, sizeof(s->label), "do_idle+0x%zx", i);
 	}
 	return t;

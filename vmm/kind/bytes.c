@@ -26,25 +26,23 @@ static bool boundaries_of(const struct kind_context *ctx, const struct function 
 }
 
 static int bytes_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
-			uint64_t place, struct plan_want *ret, struct err *e)
+			uint64_t place, struct want_list *out, struct err *e)
 {
+	struct plan_want w = { .gva = place, .len = site->new_len, .new_is_code = true, .has_expected = true };
 	uint64_t old_mask, new_mask;
+	int r = 0;
 
 	if (site->old_len < 1 || site->old_len > POKE_SITE_LEN_MAX || site->old_len != site->new_len)
 		return err_set(e, ERR_USAGE, EINVAL, "", "old has %u bytes, new has %u: both need the same 1 to %d",
 			       site->old_len, site->new_len, POKE_SITE_LEN_MAX);
-	ret->gva = place;
-	ret->len = site->new_len;
-	ret->new_is_code = true;
-	ret->has_expected = true;
-	memcpy(ret->expected, site->old_bytes, site->old_len);
-	memcpy(ret->new_bytes, site->new_bytes, site->new_len);
-	if (kind_old_differs(site, fn, place) ||
-	    !boundaries_of(ctx, fn, place, site->old_bytes, site->old_len, &old_mask) ||
-	    !boundaries_of(ctx, fn, place, site->new_bytes, site->new_len, &new_mask))
-		return 0;
+	memcpy(w.expected, site->old_bytes, site->old_len);
+	memcpy(w.new_bytes, site->new_bytes, site->new_len);
 	/* A lone old instruction has no middle that anything could jump to. */
-	return old_mask == 1 ? 0 : flow_check(ctx, fn, place, site->old_len, new_mask, e);
+	if (!kind_old_differs(site, fn, place) &&
+	    boundaries_of(ctx, fn, place, site->old_bytes, site->old_len, &old_mask) &&
+	    boundaries_of(ctx, fn, place, site->new_bytes, site->new_len, &new_mask) && old_mask != 1)
+		r = flow_check(ctx, fn, place, site->old_len, new_mask, e);
+	return r < 0 ? r : want_list_add(out, &w, e);
 }
 
 const struct kind_ops kind_bytes = {

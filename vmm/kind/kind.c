@@ -66,14 +66,17 @@ static int resolve_symbol(const struct kind_context *ctx, const struct patch_pla
 	return place->offset ? check_offset(ctx, place, addr, e) : 0;
 }
 
+static int resolve(const struct kind_context *ctx, const struct patch_place *place, uint64_t *ret, struct err *e)
+{
+	*ret = place->offset;
+	return place->symbol[0] ? resolve_symbol(ctx, place, ret, e) : 0;
+}
+
 int kind_resolve(const struct kind_context *ctx, const struct patch_place *place, const char *what, uint64_t *ret,
 		 struct err *e)
 {
-	int r = 0;
+	int r = resolve(ctx, place, ret, e);
 
-	*ret = place->offset;
-	if (place->symbol[0])
-		r = resolve_symbol(ctx, place, ret, e);
 	if (r < 0 || guest_is_text(ctx->guest, *ret, 1))
 		return r;
 	return err_set_addr(e, ERR_REFUSED, EFAULT, "not-text", *ret,
@@ -104,70 +107,95 @@ static int want_translate(const struct kind_context *ctx, struct plan_want *w, s
 	return guest_translate(ctx->guest, w->gva + w->split, &w->gpa_rest, &ignored, e);
 }
 
-/* The longest instruction more than the range, so that its last one can be decoded; less at the end of text. */
+/*
+ * Text: the longest instruction more than the range, so that its last one can be decoded; less at the
+ * end of text. Data: only itself.
+ */
 static int want_read(const struct kind_context *ctx, struct plan_want *w, struct err *e)
 {
-	size_t n = w->len + ARCH_INSN_MAX;
+	size_t n = w->len;
 
-	while (n > w->len && !guest_is_text(ctx->guest, w->gva, n))
-		n--;
+	if (!w->data)
+		for (n += ARCH_INSN_MAX; n > w->len && !guest_is_text(ctx->guest, w->gva, n);)
+			n--;
 	w->present_len = (uint8_t)n;
 	return guest_read(ctx->guest, w->gva, w->present, n, e);
 }
 
-/* Under the name the patch uses: an address may have several. */
+/* Under the name the patch uses where that is near: an address may have several. */
 static void want_label(const struct kind_context *ctx, const struct patch_place *at, uint64_t place,
 		       struct plan_want *w)
 {
-	if (at->symbol[0])
-		snprintf(w->label, sizeof(w->label), "%.70s+0x%" PRIx64, at->symbol, w->gva - (place - at->offset));
+	uint64_t base = place - at->offset;
+
+	if (at->symbol[0] && !w->data && w->gva - base < FUNCTION_SIZE_MAX)
+		snprintf(w->label, sizeof(w->label), "%.70s+0x%" PRIx64, at->symbol, w->gva - base);
+	else if (at->symbol[0] && w->gva == base)
+		snprintf(w->label, sizeof(w->label), "%.90s", at->symbol);
 	else
 		guest_format_addr(ctx->guest, w->gva, w->label, sizeof(w->label));
+}
+
+static int check_text(const struct kind_context *ctx, const struct plan_want *w, struct err *e)
+{
+	if (guest_is_text(ctx->guest, w->gva, w->len))
+		return 0;
+	return err_set_addr(e, ERR_REFUSED, EFAULT, "not-text", w->gva,
+			    "%u bytes at 0x%" PRIx64 " are not all kernel text that stays after boot", w->len, w->gva);
 }
 
 static int want_complete(const struct kind_context *ctx, const struct patchfile_site *site, uint64_t place,
 			 struct plan_want *w, struct err *e)
 {
-	if (w->len < 1 || w->len > POKE_SITE_LEN_MAX || !guest_is_text(ctx->guest, w->gva, w->len))
-		return err_set_addr(e, ERR_REFUSED, EFAULT, "not-text", w->gva,
-				    "%u bytes at 0x%" PRIx64 " are not all kernel text that stays after boot", w->len,
-				    w->gva);
+	int r = w->data ? 0 : check_text(ctx, w, e);
+
+	if (r < 0)
+		return r;
 	want_label(ctx, &site->at, place, w);
 	w->line = site->line;
-	int r = want_translate(ctx, w, e);
+	r = want_translate(ctx, w, e);
 	return r < 0 ? r : want_read(ctx, w, e);
 }
 
-static int expand_site(const struct kind_context *ctx, const struct patchfile_site *site, struct plan_want *w,
+/* The function around a place in text, and that an instruction begins there. */
+static int place_load(const struct kind_context *ctx, const struct patchfile_site *site, uint64_t place,
+		      struct function *ret, struct err *e)
+{
+	int r = function_load(ctx, place, ret, e);
+
+	return r < 0 || kind_old_differs(site, ret, place) ? r : function_boundary(ctx, ret, place, e);
+}
+
+static int expand_site(const struct kind_context *ctx, const struct patchfile_site *site, struct want_list *out,
 		       struct err *e)
 {
 	const struct kind_ops *ops = kind_find(site->kind);
 	__attribute__((cleanup(function_clear))) struct function fn = { 0 };
+	size_t first = out->n;
 	uint64_t place;
 
 	if (!ops)
 		return err_set(e, ERR_USAGE, EINVAL, "", "unknown kind %d", (int)site->kind);
-	int r = kind_resolve(ctx, &site->at, "at", &place, e);
+	int r = ops->at_data ? resolve(ctx, &site->at, &place, e) : kind_resolve(ctx, &site->at, "at", &place, e);
+	if (r >= 0 && !ops->at_data)
+		r = place_load(ctx, site, place, &fn, e);
 	if (r >= 0)
-		r = function_load(ctx, place, &fn, e);
-	if (r >= 0 && !kind_old_differs(site, &fn, place))
-		r = function_boundary(ctx, &fn, place, e);
-	if (r >= 0)
-		r = ops->expand(ctx, site, &fn, place, w, e);
-	return r < 0 ? r : want_complete(ctx, site, place, w, e);
+		r = ops->expand(ctx, site, ops->at_data ? NULL : &fn, place, out, e);
+	for (size_t i = first; r >= 0 && i < out->n; i++)
+		r = want_complete(ctx, site, place, &out->wants[i], e);
+	return r;
 }
 
-int kind_expand(const struct kind_context *ctx, const struct patchfile_site *site, struct plan_want *ret, struct err *e)
+int kind_expand(const struct kind_context *ctx, const struct patchfile_site *site, struct want_list *out, struct err *e)
 {
-	struct plan_want w = { 0 };
 	char place[PATCHFILE_SYMBOL_MAX + 32];
-	int r = expand_site(ctx, site, &w, e);
+	size_t before = out->n;
+	int r = expand_site(ctx, site, out, e);
 
 	if (r < 0) {
+		out->n = before;
 		patch_place_format(&site->at, place, sizeof(place));
 		err_prefix(e, "line %d: %.255s", site->line, place);
-		return r;
 	}
-	*ret = w;
-	return 0;
+	return r < 0 ? r : 0;
 }

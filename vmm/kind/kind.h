@@ -29,8 +29,9 @@ struct kind_context {
 };
 
 /*
- * Resolves a site against this guest and fills a complete want (addresses, present
- * bytes, label, line). ERR_REFUSED with these rules:
+ * Resolves a site against this guest and appends complete wants (addresses, present
+ * bytes, label, line): one, none or many, as the kind needs. On failure out is as it
+ * was. ERR_REFUSED with these rules:
  *   "unknown-symbol" (-ENOENT), "ambiguous-symbol" (-ENOTUNIQ), "not-text" (outside kernel text, or
  *   text freed after boot), "mid-instruction" (not an instruction boundary of its function),
  *   "not-entry" (return, jump: not where a function starts), "decode" (the function does not decode),
@@ -40,7 +41,7 @@ struct kind_context {
  * Old bytes that differ from the ones the patch names are left to plan_build().
  */
 int kind_expand(const struct kind_context *ctx, const struct patchfile_site *site,
-		struct plan_want *ret, struct err *e);
+		struct want_list *out, struct err *e);
 
 /* kind.c: address of a place, inside kernel text. what: "at" or "to", for sentences. */
 int kind_resolve(const struct kind_context *ctx, const struct patch_place *place, const char *what,

@@ -34,20 +34,18 @@ static int nop_len(const struct kind_context *ctx, const struct patchfile_site *
 }
 
 static int nop_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
-		      uint64_t place, struct plan_want *ret, struct err *e)
+		      uint64_t place, struct want_list *out, struct err *e)
 {
+	struct plan_want w = { .gva = place, .new_is_code = true, .has_expected = site->old_len > 0 };
 	size_t len;
 	int r = nop_len(ctx, site, fn, place, &len, e);
 
 	if (r < 0)
 		return r;
-	ret->gva = place;
-	ret->len = (uint8_t)len;
-	ret->new_is_code = true;
-	ret->has_expected = site->old_len > 0;
-	memcpy(ret->expected, site->old_bytes, site->old_len);
-	ctx->arch->encode_nop(ret->new_bytes, len);
-	return 0;
+	w.len = (uint8_t)len;
+	memcpy(w.expected, site->old_bytes, site->old_len);
+	ctx->arch->encode_nop(w.new_bytes, len);
+	return want_list_add(out, &w, e);
 }
 
 const struct kind_ops kind_nop = {

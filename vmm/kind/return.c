@@ -33,27 +33,27 @@ static uint64_t return_thunk(const struct kind_context *ctx, const struct functi
 }
 
 static int return_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
-			 uint64_t place, struct plan_want *ret, struct err *e)
+			 uint64_t place, struct want_list *out, struct err *e)
 {
+	struct plan_want w = { .new_is_code = true };
 	struct entry entry;
 	size_t len;
 	int r = entry_find(ctx, fn, place, &entry, e);
 
 	if (r < 0)
 		return r;
-	ret->gva = entry.at + entry.pad;
-	ssize_t n = ctx->arch->encode_return(ret->new_bytes, sizeof(ret->new_bytes), site->value, ret->gva,
+	w.gva = entry.at + entry.pad;
+	ssize_t n = ctx->arch->encode_return(w.new_bytes, sizeof(w.new_bytes), site->value, w.gva,
 					     return_thunk(ctx, fn));
 	if (n < 0)
 		return err_set(e, ERR_USAGE, (int)-n, "", "value %lld does not fit: -2147483648 to 4294967295",
 			       (long long)site->value);
-	r = entry_widen(ctx, fn, ret->gva, (size_t)n, &len, e);
+	r = entry_widen(ctx, fn, w.gva, (size_t)n, &len, e);
 	if (r < 0)
 		return r;
-	ctx->arch->encode_nop(ret->new_bytes + n, len - (size_t)n);
-	ret->len = (uint8_t)len;
-	ret->new_is_code = true;
-	return 0;
+	ctx->arch->encode_nop(w.new_bytes + n, len - (size_t)n);
+	w.len = (uint8_t)len;
+	return want_list_add(out, &w, e);
 }
 
 const struct kind_ops kind_return = {

@@ -20,9 +20,14 @@ struct function {
 
 struct kind_ops {
 	enum patch_kind kind;
-	/* Fills gva, len, new_bytes, new_is_code and, when the site names them, the expected bytes. */
+	/* "at" names data (a key), not a place in text: fn is NULL, place any mapped address. */
+	bool at_data;
+	/*
+	 * Appends wants with gva, len, new_bytes, new_is_code or data and, when they are known, the
+	 * expected bytes; kind.c completes them.
+	 */
 	int (*expand)(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
-		      uint64_t place, struct plan_want *ret, struct err *e);
+		      uint64_t place, struct want_list *out, struct err *e);
 };
 
 extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop;

@@ -51,8 +51,21 @@ static const char *traps_unfit(const struct poke_plan *p)
 	return p->caps & BACKEND_TRAP_INT3 ? NULL : hw_unfit(p);
 }
 
+/* What the guest keeps with its text must change with it; while a vCPU runs it may write there as well. */
+static const char *data_unfit(const struct poke_plan *p)
+{
+	for (size_t i = 0; i < p->n_sites; i++)
+		if (p->sites[i].data)
+			return "the guest's own data changes with its text, and while vCPUs run they may change it too";
+	return NULL;
+}
+
 const char *plan_mode_unfit(const struct poke_plan *p, enum poke_mode mode)
 {
+	const char *unfit = mode == POKE_MODE_STOPPED ? NULL : data_unfit(p);
+
+	if (unfit)
+		return unfit;
 	switch (mode) {
 	case POKE_MODE_FLIPPED:
 		return !(p->caps & BACKEND_REMAP) || !(p->caps & BACKEND_NONSTOP)

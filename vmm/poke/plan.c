@@ -39,6 +39,34 @@ int plan_set_slots(struct poke_plan *p, const struct poke_slot *slots, size_t n,
 	return 0;
 }
 
+static int too_many(size_t n, struct err *e)
+{
+	return err_set(e, ERR_REFUSED, E2BIG, "sites", "%zu sites; at most %d fit one patch", n, POKE_SITES_MAX);
+}
+
+int want_list_add(struct want_list *l, const struct plan_want *w, struct err *e)
+{
+	if (l->n >= POKE_SITES_MAX)
+		return too_many(l->n + 1, e);
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 8;
+		struct plan_want *grown = reallocarray(l->wants, cap, sizeof(*grown));
+
+		if (!grown)
+			return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+		l->wants = grown;
+		l->cap = cap;
+	}
+	l->wants[l->n++] = *w;
+	return 0;
+}
+
+void want_list_clear(struct want_list *l)
+{
+	free(l->wants);
+	*l = (struct want_list){ 0 };
+}
+
 static int want_refuse(const struct plan_want *w, int error, const char *rule, size_t offset, const char *sentence,
 		       struct err *e)
 {
@@ -103,6 +131,15 @@ static int want_old_boundaries(const struct arch_ops *arch, const struct plan_wa
 	return 0;
 }
 
+/* Data changes under the guest's hands; nobody's patch was made for other data. */
+static int want_data_expected(const struct plan_want *w, const char *found, const char *expected, struct err *e)
+{
+	char sentence[96 + 4 * POKE_SITE_LEN_MAX];
+
+	snprintf(sentence, sizeof(sentence), "holds %s instead of %s: the guest has just changed it", found, expected);
+	return want_refuse(w, ESTALE, "changed-by-guest", 0, sentence, e);
+}
+
 static int want_expected(const struct plan_want *w, struct err *e)
 {
 	char sentence[96 + 4 * POKE_SITE_LEN_MAX], found[2 * POKE_SITE_LEN_MAX + 1],
@@ -112,6 +149,8 @@ static int want_expected(const struct plan_want *w, struct err *e)
 		return 0;
 	hex_encode(w->present, w->len, found);
 	hex_encode(w->expected, w->len, expected);
+	if (w->data)
+		return want_data_expected(w, found, expected, e);
 	snprintf(sentence, sizeof(sentence),
 		 "holds %s instead of %s: the patch was made for another kernel, or somebody changed the text", found,
 		 expected);
@@ -164,8 +203,8 @@ static int site_build(const struct arch_ops *arch, const struct plan_want *w, st
 	uint64_t old_mask = 1, new_mask = 1;
 	int r = 0;
 
-	/* Operand bytes have no boundaries of their own; bit 0 stands for the whole. */
-	if (w->new_is_code) {
+	/* Operand bytes and data have no boundaries of their own; bit 0 stands for the whole. */
+	if (w->new_is_code && !w->data) {
 		r = want_old(arch, w, &old_mask, e);
 		if (r >= 0)
 			r = want_new(arch, w, &new_mask, e);
@@ -181,7 +220,8 @@ static int site_build(const struct arch_ops *arch, const struct plan_want *w, st
 				   .split = w->split,
 				   .boundaries = old_mask,
 				   .new_boundaries = new_mask,
-				   .operand = !w->new_is_code };
+				   .operand = !w->new_is_code && !w->data,
+				   .data = w->data };
 	memcpy(ret->old_bytes, w->present, w->len);
 	memcpy(ret->new_bytes, w->new_bytes, w->len);
 	memcpy(ret->label, w->label, sizeof(ret->label) - 1);
@@ -226,8 +266,7 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 	_cleanup_free_ const struct plan_want **sorted = NULL;
 
 	if (n_wants > POKE_SITES_MAX)
-		return err_set(e, ERR_REFUSED, E2BIG, "sites", "%zu sites; at most %d fit one patch", n_wants,
-			       POKE_SITES_MAX);
+		return too_many(n_wants, e);
 	sorted = calloc(n_wants ? n_wants : 1, sizeof(const struct plan_want *));
 	p = calloc(1, sizeof(*p));
 	if (p)

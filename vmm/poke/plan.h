@@ -16,9 +16,19 @@ struct plan_want {
 	uint8_t present_len;	/* ... at least len + ARCH_INSN_MAX where text goes on */
 	uint8_t new_bytes[POKE_SITE_LEN_MAX];
 	bool new_is_code;	/* false: operand/data bytes, new_boundaries are not decoded */
+	bool data;		/* the guest's own data: see struct poke_site; new_is_code is not looked at */
 	char label[96];
 	int line;		/* in the patch file, 0 when none */
 };
+
+/* What one patch asks for. Zeroed at first; the wants are the list's own. */
+struct want_list {
+	struct plan_want *wants;
+	size_t n, cap;
+};
+/* Appends a copy. -ENOMEM; -E2BIG (ERR_REFUSED, "sites") above POKE_SITES_MAX. */
+int want_list_add(struct want_list *l, const struct plan_want *w, struct err *e);
+void want_list_clear(struct want_list *l);
 
 /*
  * Checks and sorts. What is refused (kind ERR_REFUSED, rule in e->rule):

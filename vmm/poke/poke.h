@@ -55,6 +55,11 @@ struct poke_site {
 	uint64_t boundaries;	 /* bit i: an OLD instruction begins at offset i; bit 0 is always set */
 	uint64_t new_boundaries; /* the same for the new bytes */
 	bool operand;		 /* bytes inside an instruction: there is nowhere to put a trap */
+	/*
+	 * The guest's own data, e.g. the state of a static key: never executed, so no boundaries and no
+	 * trap; written by the guest at any time, so only while all vCPUs stand still.
+	 */
+	bool data;
 	char label[96];		 /* "do_idle+0x3c", for sentences */
 };
 

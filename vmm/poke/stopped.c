@@ -76,6 +76,8 @@ static int foreign_trap(const struct poke_tx *t, const struct poke_site *site, c
 {
 	const struct arch_ops *arch = t->arch;
 
+	if (site->operand || site->data)
+		return -1;
 	for (size_t i = 0; i + arch->trap_len <= site->len; i++)
 		if ((site->boundaries >> i & 1) && memcmp(found + i, arch->trap, arch->trap_len) == 0 &&
 		    memcmp(site->old_bytes + i, arch->trap, arch->trap_len) != 0)
@@ -95,6 +97,10 @@ static int site_unexpected(const struct poke_tx *t, const struct poke_site *site
 			site->label, trap);
 	hex_encode(site->old_bytes, site->len, expected_hex);
 	hex_encode(found, site->len, found_hex);
+	if (site->data)
+		return err_set_addr(e, ERR_REFUSED, ESTALE, "changed-by-guest", site->gva,
+				    "%.95s: holds %s instead of %s: the guest has changed it; nothing was written",
+				    site->label, found_hex, expected_hex);
 	return err_set_addr(e, ERR_REFUSED, ESTALE, "old-bytes", site->gva,
 			    "%.95s: holds %s instead of %s; nothing was written", site->label, found_hex, expected_hex);
 }

@@ -120,14 +120,17 @@ static int check_other_patches(const struct session *s, uint64_t gva, size_t len
  * decode, old bytes differ, too short): say the one that helps.
  */
 static int expand_site(struct session *s, const struct kind_context *ctx, const struct patchfile_site *site,
-		       struct plan_want *ret, struct err *e)
+		       struct want_list *out, struct err *e)
 {
 	struct err other = { 0 };
+	size_t first = out->n;
 	uint64_t place;
-	int r = kind_expand(ctx, site, ret, e);
+	int r = kind_expand(ctx, site, out, e);
 
-	if (r == 0)
-		return check_other_patches(s, ret->gva, ret->len, site->line, e);
+	for (size_t i = first; r == 0 && i < out->n; i++)
+		r = check_other_patches(s, out->wants[i].gva, out->wants[i].len, site->line, e);
+	if (r == 0 || out->n > first)
+		return r;
 	if (kind_resolve(ctx, &site->at, "at", &place, &other) == 0 &&
 	    check_other_patches(s, place, site->old_len ? site->old_len : REACH, site->line, &other) < 0)
 		*e = other;
@@ -141,18 +144,16 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
 	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
 	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest, .tables = &tables };
-	_cleanup_free_ struct plan_want *wants = calloc(p->file->n_sites, sizeof(*wants));
+	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 
-	if (!wants)
-		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	if (p->file->n_sites > SITES_WITHOUT_INDEX)
 		guest_names_index(s->guest);
 	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
-		r = expand_site(s, &ctx, &p->file->sites[i], &wants[i], e);
+		r = expand_site(s, &ctx, &p->file->sites[i], &wants, e);
 	guest_names_forget(s->guest);
 	if (r == 0)
-		r = plan_build(ctx.arch, s->info.caps, wants, p->file->n_sites, &p->plan, e);
+		r = plan_build(ctx.arch, s->info.caps, wants.wants, wants.n, &p->plan, e);
 	return r < 0 ? r : choose_for_file(&ctx, p->file, p->plan, e);
 }
 

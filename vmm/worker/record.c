@@ -100,6 +100,8 @@ static json_t *site_record(const struct poke_site *site)
 	r |= json_object_set_new(o, "new_boundaries", qmp_address(site->new_boundaries));
 	if (site->operand)
 		r |= json_object_set_new(o, "operand", json_true());
+	if (site->data)
+		r |= json_object_set_new(o, "data", json_true());
 	if (r) {
 		json_decref(o);
 		return NULL;
@@ -186,6 +188,7 @@ static bool site_from_json(json_t *o, struct poke_site *s)
 	if (n_old < 1 || n_old != n_new || at < 1 || at > n_old)
 		return false;
 	s->operand = json_is_true(json_object_get(o, "operand"));
+	s->data = json_is_true(json_object_get(o, "data"));
 	s->len = (uint8_t)n_old;
 	s->split = (uint8_t)at;
 	return true;
