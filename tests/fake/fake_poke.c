@@ -102,6 +102,18 @@ static int scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_r
 	return 0;
 }
 
+static int patching(struct poke_quiesce *q, struct err *e)
+{
+	struct fake_poke *p = container_of(q, struct fake_poke, quiesce);
+
+	if (!p->backend.paused)
+		broke(p, "the guest's own changes were looked for while it runs");
+	if (++p->looks > p->patching_looks)
+		return 0;
+	err_set(e, ERR_TIMEOUT, EBUSY, "guest-poking", "the guest is changing its own text");
+	return 1;
+}
+
 void fake_poke_init(struct fake_poke *p, size_t n_vcpus, bool running)
 {
 	memset(p, 0, sizeof(*p));
@@ -112,7 +124,7 @@ void fake_poke_init(struct fake_poke *p, size_t n_vcpus, bool running)
 		p->backend.vcpus[i].rip = FAKE_GVA + 0x100000 + i;
 	p->plan.sites = p->sites;
 	p->log = (struct poke_log){ .state = log_state, .cancelled = log_cancelled };
-	p->quiesce.scan = scan;
+	p->quiesce = (struct poke_quiesce){ .scan = scan, .patching = patching };
 	p->fail_state = p->last_state = -1;
 }
 

@@ -29,6 +29,8 @@ struct fake_poke {
 	unsigned busy_scans; /* that many scans find somebody */
 	int scan_error;	     /* then this (negative), or 0 */
 	unsigned scans;
+	unsigned patching_looks; /* that many looks find the guest changing its own text */
+	unsigned looks;
 	size_t clean_at; /* n_events when the last scan was clean */
 
 	const char *broken; /* the first rule that was broken, NULL: none */

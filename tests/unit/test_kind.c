@@ -38,6 +38,11 @@ const struct guest_facts *guest_facts(const struct guest *guest)
 int guest_translate(struct guest *guest, uint64_t gva, uint64_t *ret_gpa, uint64_t *ret_len, struct err *e)
 {
 	(void)guest;
+	if (gva >= DATA && gva < DATA + sizeof(guest->data)) {
+		*ret_gpa = 0x2000000 + (gva - DATA);
+		*ret_len = 0x1000 - (gva & 0xfff);
+		return 0;
+	}
 	if (gva < TEXT || gva >= TEXT + TEXT_SIZE)
 		return err_set_addr(e, ERR_FAILED, EFAULT, "", gva, "not mapped");
 	*ret_gpa = 0x1000000 + ((gva - TEXT) ^ 0x1000); /* neighbours change places */
@@ -66,11 +71,14 @@ int guest_symbol_find(const struct guest *guest, const char *name, uint64_t *ret
 
 	for (size_t i = 0; i < guest->n_symbols; i++)
 		if (strcmp(guest->symbols[i].name, name) == 0) {
-			*ret_addr = guest->symbols[i].addr;
-			*ret_type = guest->symbols[i].type;
+			if (ret_addr)
+				*ret_addr = guest->symbols[i].addr;
+			if (ret_type)
+				*ret_type = guest->symbols[i].type;
 			count++;
 		}
-	*ret_count = count;
+	if (ret_count)
+		*ret_count = count;
 	return count == 0 ? -ENOENT : count == 1 ? 0 : -ENOTUNIQ;
 }
 

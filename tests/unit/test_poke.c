@@ -253,6 +253,38 @@ static void refusals(void **state)
 		"quiescence", &e);
 }
 
+/* Data goes with text the guest may be about to change: then its turn comes first. */
+static void guest_patches_itself(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.patching_looks = 100;
+	assert_int_equal(run_with(1000000, &stats, &e), 0);
+	assert_int_equal(p.looks, 0); /* no data, no question */
+
+	three_sites(2, true);
+	p.sites[0].data = true;
+	p.patching_looks = 3;
+	assert_int_equal(run_with(5000000, &stats, &e), 0);
+	assert_true(p.looks == 4 && stats.retries == 3 && fake_poke_holds(&p, true));
+
+	three_sites(2, true);
+	p.sites[0].data = true;
+	p.patching_looks = 1000000;
+	assert_int_equal(run_with(2000, &stats, &e), -ETIMEDOUT);
+	assert_int_equal(e.kind, ERR_TIMEOUT);
+	assert_string_equal(e.rule, "guest-poking");
+	check_outcome(-ETIMEDOUT, true, &e);
+
+	three_sites(2, true);
+	p.sites[0].data = true;
+	p.quiesce.patching = NULL;
+	refused(run_with(0, &stats, &e), -EOPNOTSUPP, ERR_REFUSED, "guest-poking", &e);
+}
+
 static void damaged_plans(void **state)
 {
 	struct poke_stats stats;
@@ -541,6 +573,7 @@ int main(void)
 		cmocka_unit_test(stays_busy),
 		cmocka_unit_test(becomes_quiet),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(guest_patches_itself),
 		cmocka_unit_test(damaged_plans),
 		cmocka_unit_test(cancelled),
 		cmocka_unit_test(records_fail),

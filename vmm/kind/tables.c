@@ -1,58 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The kernel's own lists of places in its text, read from guest memory: static
- * branches and static calls (the guest rewrites them, and BUG()s when it finds
- * other bytes than its own), and exception fixups (it jumps there). Entries are
- * self-relative 32-bit distances. A kernel that lacks a table has none of these
- * sites. Hostile input: sizes are capped, a table that is too big is a refusal.
+ * Does a range meet a place in one of the kernel's own lists (vmm/guest/sites.h)?
+ * Static branches and static calls the guest rewrites, and BUG()s when it finds other
+ * bytes than its own; to their targets and to exception fixups it jumps. A kernel
+ * that lacks a list has none of these sites.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "vmm/guest/sites.h"
 #include "vmm/kind/row.h"
 
-#define TABLE_SIZE_MAX (8u << 20)
-
-struct table {
-	const char *start, *stop; /* symbols */
-	size_t entry, field;	  /* bytes */
-	const char *what;
-};
-
-/* include/linux/jump_label.h, struct jump_entry; arch/x86/include/asm/extable.h; include/linux/static_call_types.h */
+/* Which field of which list, see vmm/guest/sites.h. */
 enum { JUMP_TARGETS, EXCEPTION_FIXUPS, JUMP_SITES, STATIC_CALL_SITES };
-static const struct table tables[KIND_TABLES] = {
-	[JUMP_TARGETS] = { "__start___jump_table", "__stop___jump_table", 16, 4, "a static branch (jump label)" },
-	[EXCEPTION_FIXUPS] = { "__start___ex_table", "__stop___ex_table", 12, 4, "an exception fixup" },
-	[JUMP_SITES] = { "__start___jump_table", "__stop___jump_table", 16, 0, "a static branch (jump label)" },
-	[STATIC_CALL_SITES] = { "__start_static_call_sites", "__stop_static_call_sites", 8, 0, "a static call" },
+static const struct table {
+	enum guest_site_kind kind;
+	bool target;
+	const char *what;
+} tables[KIND_TABLES] = {
+	[JUMP_TARGETS] = { GUEST_SITE_STATIC_KEY, true, "a static branch (jump label)" },
+	[EXCEPTION_FIXUPS] = { GUEST_SITE_FIXUP, true, "an exception fixup" },
+	[JUMP_SITES] = { GUEST_SITE_STATIC_KEY, false, "a static branch (jump label)" },
+	[STATIC_CALL_SITES] = { GUEST_SITE_STATIC_CALL, false, "a static call" },
 };
-
-static int32_t get_le32(const uint8_t *p)
-{
-	return (int32_t)((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
-}
-
-/* -ENOENT: no such table. */
-static int table_bounds(const struct kind_context *ctx, const struct table *t, uint64_t *ret_start, size_t *ret_size,
-			struct err *e)
-{
-	uint64_t start, stop;
-	size_t count;
-	char type;
-
-	if (guest_symbol_find(ctx->guest, t->start, &start, &type, &count) < 0 ||
-	    guest_symbol_find(ctx->guest, t->stop, &stop, &type, &count) < 0)
-		return -ENOENT;
-	if (stop < start || stop - start > TABLE_SIZE_MAX)
-		return err_set_addr(e, ERR_REFUSED, EBADMSG, "self-patched", start,
-				    "the guest's list %s cannot be trusted: it would be %" PRIu64 " bytes long",
-				    t->start, stop - start);
-	*ret_start = start;
-	*ret_size = (size_t)(stop - start) / t->entry * t->entry;
-	return 0;
-}
 
 static int compare_places(const void *a, const void *b)
 {
@@ -75,25 +46,19 @@ void kind_tables_clear(struct kind_tables *t)
 
 static int table_read(const struct kind_context *ctx, const struct table *t, struct kind_table *ret, struct err *e)
 {
+	__attribute__((cleanup(guest_sites_clear))) struct guest_sites sites = { 0 };
 	_cleanup_free_ uint64_t *places = NULL;
-	_cleanup_free_ uint8_t *data = NULL;
-	uint64_t base = 0;
-	size_t size = 0, n = 0;
-	int r = table_bounds(ctx, t, &base, &size, e);
+	int r = guest_sites_read(ctx->guest, t->kind, &sites, e);
 
-	if (r < 0 && r != -ENOENT)
-		return r;
-	data = malloc(size + 1);
-	places = malloc((size / t->entry + 1) * sizeof(*places));
-	if (!data || !places)
-		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	r = size ? guest_read(ctx->guest, base, data, size, e) : 0;
 	if (r < 0)
 		return r;
-	for (size_t i = t->field; i < size; i += t->entry)
-		places[n++] = base + i + (uint64_t)(int64_t)get_le32(data + i);
-	qsort(places, n, sizeof(*places), compare_places);
-	*ret = (struct kind_table){ .read = true, .n = n, .places = TAKE_PTR(places) };
+	places = malloc((sites.n + 1) * sizeof(*places));
+	if (!places)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	for (size_t i = 0; i < sites.n; i++)
+		places[i] = t->target ? sites.site[i].target : sites.site[i].at;
+	qsort(places, sites.n, sizeof(*places), compare_places);
+	*ret = (struct kind_table){ .read = true, .n = sites.n, .places = TAKE_PTR(places) };
 	return 0;
 }
 

@@ -186,10 +186,17 @@ static int entries_pass(struct poke_tx *t)
 	return r;
 }
 
+static int patching_clear(struct poke_tx *t, struct err *e)
+{
+	return poke_plan_has_data(t->plan) ? t->quiesce->patching(t->quiesce, e) : 0;
+}
+
 int poke_tx_clear(struct poke_tx *t, struct err *e)
 {
 	int r = vcpus_clear(t, e);
 
+	if (r == 0)
+		r = patching_clear(t, e);
 	if (r == 0)
 		r = exclusions_clear(t, e);
 	if (r == 0)

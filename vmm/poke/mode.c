@@ -51,13 +51,19 @@ static const char *traps_unfit(const struct poke_plan *p)
 	return p->caps & BACKEND_TRAP_INT3 ? NULL : hw_unfit(p);
 }
 
+bool poke_plan_has_data(const struct poke_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_sites; i++)
+		if (plan->sites[i].data)
+			return true;
+	return false;
+}
+
 /* What the guest keeps with its text must change with it; while a vCPU runs it may write there as well. */
 static const char *data_unfit(const struct poke_plan *p)
 {
-	for (size_t i = 0; i < p->n_sites; i++)
-		if (p->sites[i].data)
-			return "the guest's own data changes with its text, and while vCPUs run they may change it too";
-	return NULL;
+	return poke_plan_has_data(p) ? "the guest's own data changes with its text, and while vCPUs run they may change it too" :
+				       NULL;
 }
 
 const char *plan_mode_unfit(const struct poke_plan *p, enum poke_mode mode)

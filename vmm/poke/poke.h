@@ -121,6 +121,11 @@ struct poke_quiesce {
 	/* 0: none inside; 1: *e names who is inside; negative: cannot tell (*e says why). */
 	int (*scan)(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
 		    const struct poke_plan *plan, struct err *e);
+	/*
+	 * Is the guest changing its own text? Asked in the pause of a plan with data sites, which are data of
+	 * just that. 0: no; 1: yes, *e says what shows it; negative: cannot tell. NULL: such plans are refused.
+	 */
+	int (*patching)(struct poke_quiesce *q, struct err *e);
 };
 
 /*
@@ -189,6 +194,9 @@ extern const char *const poke_fault_points[];
 extern const char *const poke_fault_points_staged[];
 extern const char *const poke_fault_points_flipped[];
 extern const char *const poke_fault_points_rare[];
+
+/* Is some site the guest's own data? */
+bool poke_plan_has_data(const struct poke_plan *plan);
 
 const char *poke_mode_name(enum poke_mode mode);
 int poke_mode_from_name(const char *name); /* -EINVAL; NULL allowed */

@@ -18,6 +18,9 @@ static int plan_check(const struct poke_tx *t, struct err *e)
 		return err_set(
 			e, ERR_REFUSED, EOPNOTSUPP, "quiescence",
 			"a site replaces several instructions, and nobody can tell whether a sleeping task stands between them");
+	if (poke_plan_has_data(plan) && (!t->quiesce || !t->quiesce->patching))
+		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "guest-poking",
+			       "data that the guest changes together with its text is to be changed, and nobody can tell whether it is doing so");
 	if (plan->n_exclusions > POKE_EXCLUSIONS_MAX)
 		return err_set(e, ERR_FAILED, EINVAL, "", "the plan is damaged");
 	for (size_t i = 0; i < plan->n_sites; i++)

@@ -21,7 +21,8 @@ static int gave_up(struct poke_tx *t, const char *why, struct err *e)
 	unsigned tries = t->stats.retries + 1;
 
 	err_prefix(e, "busy, %s after %u %s", why, tries, tries == 1 ? "try" : "tries");
-	snprintf(e->rule, sizeof(e->rule), "busy");
+	if (strcmp(e->rule, "guest-poking") != 0)
+		snprintf(e->rule, sizeof(e->rule), "busy");
 	e->kind = ERR_TIMEOUT;
 	e->error = ETIMEDOUT;
 	return -ETIMEDOUT;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "vmm/guest/sites.h"
 #include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/prepare.h"
@@ -19,6 +20,7 @@
 struct scan {
 	struct poke_quiesce ops;
 	struct session *session;
+	struct guest_patching patching;
 };
 
 /* Asks the guest's stacks, in the engine's terms. */
@@ -50,6 +52,13 @@ static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, siz
 			     who.range < plan->n_sites ? plan->sites[who.range].label : "an excluded range", who.where,
 			     who.comm[0] ? " of " : "", who.comm, who.pid, (unsigned long long)who.address);
 	return r;
+}
+
+static int scan_patching(struct poke_quiesce *q, struct err *e)
+{
+	struct scan *scan = container_of(q, struct scan, ops);
+
+	return guest_patching_look(scan->session->guest, &scan->patching, e);
 }
 
 /* plan and stats may be NULL: nothing had to be done. */
@@ -104,11 +113,13 @@ static int mend(struct session *s, const struct txlog *log, struct transaction *
 static int carry_out(struct session *s, struct transaction *t, json_t *args, enum result good,
 		     struct poke_stats *stats, struct err *e)
 {
-	struct scan scan = { .ops.scan = scan_stacks, .session = s };
+	struct scan scan = { .ops = { .scan = scan_stacks, .patching = scan_patching }, .session = s };
 	struct txlog log;
 	struct err log_error = { 0 };
-	int r = txlog_begin(s, t, e);
+	int r = poke_plan_has_data(t->plan) ? guest_patching_prepare(s->guest, &scan.patching, e) : 0;
 
+	if (r == 0)
+		r = txlog_begin(s, t, e);
 	if (r < 0) {
 		transaction_free(t);
 		return r;
