@@ -70,6 +70,7 @@ int cmd_info(struct cli *c);
 int cmd_probe(struct cli *c);
 int cmd_agent(struct cli *c);
 int cmd_symbols(struct cli *c);
+int cmd_sites(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_apply(struct cli *c);
 int cmd_revert(struct cli *c);

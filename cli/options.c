@@ -35,6 +35,7 @@ SET_TEXT(kernel)
 SET_TEXT(initrd)
 SET_TEXT(console)
 SET_TEXT(trace)
+SET_TEXT(kind)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
@@ -195,6 +196,7 @@ static const struct cli_option options[] = {
 	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
 	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "facts (default: ask the guest's agent where there is one) or none", set_agent_use },
+	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call or fixup", set_kind },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
 	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },

@@ -30,6 +30,7 @@ enum cli_option_group {
 	CLI_OPT_HISTORY = 1 << 4,
 	CLI_OPT_RUN = 1 << 5,
 	CLI_OPT_MODE = 1 << 6,
+	CLI_OPT_SITES = 1 << 7,
 };
 
 struct cli_options {
@@ -44,6 +45,7 @@ struct cli_options {
 	enum cli_color color;
 	int limit; /* 0 when not given */
 	const char *mode, *traps, *trace, *agent_use; /* NULL when not given */
+	const char *kind; /* of sites; NULL when not given */
 	int64_t id; /* of a transaction; 0 when not given */
 	bool has_timeout;
 	uint64_t timeout_ms;

@@ -214,6 +214,22 @@ const struct schema_command schema_command_table[] = {
 		       { "next", SCHEMA_INT, .doc = "value of start for the rest; -1 at the end" },
 		       { "total", SCHEMA_INT, .doc = "number of symbols" } } },
 
+	{ "query-sites", "Places of the guest kernel's text that it keeps lists of: it rewrites them, or goes on there after a fault.",
+	  .read_only = true, .to_worker = true,
+	  .args = { ARG_VM,
+		    { "symbol", SCHEMA_STR, true, .min = 1, .max = 511,
+		      .doc = "only those in this function, or of this key (a static call's also without __SCK__)" },
+		    { "kind", SCHEMA_STR, true, .min = 1, .max = 32,
+		      .doc = "static_key, static_call or fixup (the first two)" },
+		    { "start", SCHEMA_INT, true, .max = INT32_MAX, .doc = "index of the first (0)" },
+		    { "count", SCHEMA_INT, true, .min = 1, .max = 4096, .doc = "how many at most (1024)" } },
+	  .returns = { { "sites", SCHEMA_ARRAY,
+			 .doc = "objects {address, symbol, kind, state, key, target, init, tail}: state is what the bytes are "
+				"(jump, nop, call, ret0, return, branch, trap, other); key and target are symbols where there are any; "
+				"init: text of the boot, not read; tail: of a static call" },
+		       { "next", SCHEMA_INT, .doc = "value of start for the rest; -1 at the end" },
+		       { "total", SCHEMA_INT, .doc = "number of sites asked for" } } },
+
 	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
 	  .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,

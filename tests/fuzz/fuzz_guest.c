@@ -10,6 +10,7 @@
 /* The fuzz build links no test helpers. */
 #include "tests/fake/guest_image.c"
 #include "vmm/guest/padding.h"
+#include "vmm/guest/sites.h"
 
 #define VARIANTS  32
 #define EDITS_MAX 64
@@ -58,6 +59,12 @@ static const struct guest_image *variant(unsigned i)
 {
 	static struct guest_image *made[VARIANTS];
 
+	static const struct guest_image_symbol lists[] = {
+		{ IMAGE_BASE + 0x900, "__start___jump_table" },	     { IMAGE_BASE + 0x930, "__stop___jump_table" },
+		{ IMAGE_BASE + 0x930, "__start_static_call_sites" }, { IMAGE_BASE + 0x940, "__stop_static_call_sites" },
+		{ IMAGE_BASE + 0x980, "text_mutex" },		     { IMAGE_BASE + 0x988, "jump_label_mutex" },
+	};
+
 	if (!made[i]) {
 		const struct guest_image_options o = {
 			.layout = i % 3,
@@ -65,6 +72,8 @@ static const struct guest_image *variant(unsigned i)
 			.kpti = i & 8,
 			.hot = i & 16,
 			.fillers = i & 1 ? 300 : 20,
+			.extra = lists,
+			.n_extra = i & 2 ? ARRAY_SIZE(lists) : 0,
 		};
 		made[i] = malloc(sizeof(*made[i]));
 		if (!made[i])
@@ -120,6 +129,23 @@ static void use_padding(struct guest *g)
 	}
 }
 
+/* Whatever the tables say: as many sites as they have entries, in order. */
+static void use_sites(struct guest *g)
+{
+	struct guest_patching p;
+
+	for (int kind = 0; kind < GUEST_SITE_KINDS; kind++) {
+		__attribute__((cleanup(guest_sites_clear))) struct guest_sites s = { 0 };
+
+		if (guest_sites_read(g, (enum guest_site_kind)kind, &s, NULL) < 0)
+			check(s.n == 0);
+		for (size_t i = 1; i < s.n; i++)
+			check(s.site[i - 1].at <= s.site[i].at);
+	}
+	if (guest_patching_prepare(g, &p, NULL) == 0)
+		guest_patching_look(g, &p, NULL);
+}
+
 static void use(struct guest_image *image, struct guest *g)
 {
 	const struct guest_range ranges[] = { { IMAGE_FUNC, IMAGE_FUNC + 5 }, { IMAGE_FUNC_END, IMAGE_FUNC_END + 64 } };
@@ -132,6 +158,7 @@ static void use(struct guest_image *image, struct guest *g)
 	guest_translate(g, IMAGE_FUNC, &gpa, &left, NULL);
 	guest_read(g, IMAGE_FUNC - 8, buf, sizeof(buf), NULL);
 	use_padding(g);
+	use_sites(g);
 	guest_stacks_prepare(g, NULL);
 	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), &b, NULL) == 1)
 		check(b.range < ARRAY_SIZE(ranges) && memchr(b.comm, 0, sizeof(b.comm)));

@@ -211,6 +211,31 @@ static void test_symbols(void **state)
 	cases_run(cases, ARRAY_SIZE(cases));
 }
 
+/* --- sites --- */
+
+#define SITE(address, more) "{\"address\": \"" address "\", \"kind\": \"static_key\", \"state\": \"nop\", \"symbol\": \"f+0x5\", \"key\": \"k\"" more "}"
+
+static void test_sites(void **state)
+{
+	static const char page1[] = "{\"vm\": \"web1\", \"start\": 0, \"count\": 1024}", page2[] = "{\"vm\": \"web1\", \"start\": 1, \"count\": 1024}";
+	static const struct cli_case cases[] = {
+		{ "pages", { "sites", "web1" },
+		  { { "query-sites", page1, "\"return\": {\"sites\": [" SITE("0xffffffff81000005", ", \"target\": \"f+0x10\"") "], \"next\": 1, \"total\": 2}" },
+		    { "query-sites", page2, "\"return\": {\"sites\": [" SITE("0xffffffff81000009", ", \"tail\": true, \"init\": true") "], \"next\": -1, \"total\": 2}" } },
+		  0, "ffffffff81000005 nop f+0x5 static_key k f+0x10\nffffffff81000009 nop f+0x5 static_key k - tail init\n", "" },
+		{ "of a key", { "sites", "web1", "k", "--kind", "static_key", "--json" },
+		  { { "query-sites", "{\"vm\": \"web1\", \"symbol\": \"k\", \"kind\": \"static_key\", \"start\": 0, \"count\": 1024}",
+		      "\"return\": {\"sites\": [], \"next\": -1, \"total\": 0}" } },
+		  0, "{\"sites\": [], \"next\": -1, \"total\": 0}\n", "" },
+		{ "pages that go in a circle", { "sites", "web1" },
+		  { { "query-sites", page1, "\"return\": {\"sites\": [], \"next\": 0, \"total\": 3}" } }, 7, "",
+		  "vmpoke: the answer to 'query-sites' from '..." },
+	};
+
+	(void)state;
+	cases_run(cases, ARRAY_SIZE(cases));
+}
+
 /* --- patches --- */
 
 #define APPLIED(state, changed) "\"return\": {\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"" state "\", \"changed\": " changed ", " \
@@ -464,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_relative_path),
 		cmocka_unit_test(test_symbols),
+		cmocka_unit_test(test_sites),
 		cmocka_unit_test(test_patch),
 		cmocka_unit_test(test_patch_file),
 		cmocka_unit_test(test_status),

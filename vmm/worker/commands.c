@@ -11,6 +11,7 @@ static const struct command commands[] = {
 	{ "query-vm", command_query_vm },
 	{ "vm-probe", command_vm_probe },
 	{ "query-symbols", command_query_symbols },
+	{ "query-sites", command_query_sites },
 	{ "patch-check", command_patch_check },
 	{ "patch-apply", command_patch_apply },
 	{ "patch-revert", command_patch_revert },

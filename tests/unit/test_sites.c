@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The kernel's own lists of places in its text, as they lie in guest memory; and the signs that it is changing text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/fake/guest_image.h"
+#include "vmm/guest/sites.h"
+
+#define KEYS	 (IMAGE_BASE + 0x900)
+#define CALLS	 (IMAGE_BASE + 0x940)
+#define FIXUPS	 (IMAGE_BASE + 0x960)
+#define LOCKS	 (IMAGE_BASE + 0x980)
+#define BP_DESC	 (IMAGE_BASE + 0x9a0)
+#define SOME_KEY (IMAGE_BASE + 0x100040) /* behind its own list, as in a kernel */
+
+static const struct guest_image_symbol symbols[] = {
+	{ KEYS, "__start___jump_table" },	 { KEYS + 3 * 16, "__stop___jump_table" },
+	{ CALLS, "__start_static_call_sites" },	 { CALLS + 2 * 8, "__stop_static_call_sites" },
+	{ FIXUPS, "__start___ex_table" },	 { FIXUPS + 12, "__stop___ex_table" },
+	{ LOCKS, "text_mutex" },		 { LOCKS + 8, "jump_label_mutex" },
+	{ LOCKS + 16, "static_call_mutex" },	 { BP_DESC, "bp_desc" },
+};
+
+struct fixture {
+	struct guest_image image;
+	struct guest *g;
+};
+
+static int make(void **state, size_t n_symbols)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	*state = f;
+	guest_image_build(&f->image, &(struct guest_image_options){ .extra = symbols, .n_extra = n_symbols });
+	memset(guest_image_at(&f->image, KEYS), 0, 0x100);
+	return guest_probe(&f->image.mem, f->image.regs, IMAGE_CPUS, &f->g, NULL);
+}
+
+static int setup(void **state)
+{
+	return make(state, ARRAY_SIZE(symbols));
+}
+
+static int setup_bare(void **state)
+{
+	return make(state, 0);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_free(f->g);
+	free(f);
+	return 0;
+}
+
+static void put_key(struct fixture *f, size_t i, uint64_t code, uint64_t target, uint64_t key, unsigned flags)
+{
+	uint64_t at = KEYS + 16 * i;
+
+	guest_image_put32(&f->image, at, (uint32_t)(code - at));
+	guest_image_put32(&f->image, at + 4, (uint32_t)(target - (at + 4)));
+	guest_image_put64(&f->image, at + 8, (key - (at + 8)) | flags);
+}
+
+static void put_call(struct fixture *f, size_t i, uint64_t code, uint64_t key, unsigned flags)
+{
+	uint64_t at = CALLS + 8 * i;
+
+	guest_image_put32(&f->image, at, (uint32_t)(code - at));
+	guest_image_put32(&f->image, at + 4, (uint32_t)(key + flags - (at + 4)));
+}
+
+static struct guest_sites read_sites(struct fixture *f, enum guest_site_kind kind)
+{
+	struct guest_sites s = { 0 };
+	struct err e = { 0 };
+
+	if (guest_sites_read(f->g, kind, &s, &e) < 0)
+		fail_msg("%s", e.text);
+	return s;
+}
+
+static void static_keys(void **state)
+{
+	struct fixture *f = *state;
+
+	put_key(f, 0, IMAGE_FUNC + 0x20, IMAGE_FUNC + 0x30, SOME_KEY, 0);
+	put_key(f, 1, IMAGE_FUNC + 5, IMAGE_FUNC + 0x38, SOME_KEY, 1);
+	put_key(f, 2, IMAGE_ETEXT + 0x100, IMAGE_ETEXT + 0x110, SOME_KEY - 0x200000, 3);
+	struct guest_sites s = read_sites(f, GUEST_SITE_STATIC_KEY);
+	assert_int_equal(s.n, 3);
+	assert_true(s.site[0].at == IMAGE_FUNC + 5 && s.site[0].target == IMAGE_FUNC + 0x38);
+	assert_true(s.site[0].key == SOME_KEY && s.site[0].inverted && !s.site[0].init);
+	assert_true(s.site[1].at == IMAGE_FUNC + 0x20 && s.site[1].target == IMAGE_FUNC + 0x30);
+	assert_true(s.site[1].key == SOME_KEY && !s.site[1].inverted && !s.site[1].init);
+	assert_true(s.site[2].key == SOME_KEY - 0x200000 && s.site[2].inverted && s.site[2].init);
+	assert_int_equal(guest_sites_from(&s, 0), 0);
+	assert_int_equal(guest_sites_from(&s, IMAGE_FUNC + 6), 1);
+	assert_int_equal(guest_sites_from(&s, UINT64_MAX), 3);
+	guest_sites_clear(&s);
+}
+
+static void static_calls(void **state)
+{
+	struct fixture *f = *state;
+
+	put_call(f, 0, IMAGE_FUNC + 0x10, SOME_KEY, 1);
+	put_call(f, 1, IMAGE_FUNC, SOME_KEY + 16, 2);
+	struct guest_sites s = read_sites(f, GUEST_SITE_STATIC_CALL);
+	assert_int_equal(s.n, 2);
+	assert_true(s.site[0].at == IMAGE_FUNC && s.site[0].key == SOME_KEY + 16 && !s.site[0].tail && s.site[0].init);
+	assert_true(s.site[1].at == IMAGE_FUNC + 0x10 && s.site[1].key == SOME_KEY && s.site[1].tail && !s.site[1].init);
+	guest_sites_clear(&s);
+	guest_image_put32(&f->image, FIXUPS, (uint32_t)(IMAGE_FUNC - FIXUPS));
+	guest_image_put32(&f->image, FIXUPS + 4, (uint32_t)(IMAGE_FUNC_END - (FIXUPS + 4)));
+	s = read_sites(f, GUEST_SITE_FIXUP);
+	assert_true(s.n == 1 && s.site[0].at == IMAGE_FUNC && s.site[0].target == IMAGE_FUNC_END && !s.site[0].key);
+	guest_sites_clear(&s);
+}
+
+static void nothing_there(void **state)
+{
+	struct fixture *f = *state;
+	struct guest_patching p;
+	struct err e = { 0 };
+
+	for (int kind = 0; kind < GUEST_SITE_KINDS; kind++) {
+		struct guest_sites s = read_sites(f, (enum guest_site_kind)kind);
+		assert_int_equal(s.n, 0);
+		guest_sites_clear(&s);
+		assert_int_equal(guest_site_kind_from_name(guest_site_kind_name((enum guest_site_kind)kind)), kind);
+	}
+	assert_int_equal(guest_site_kind_from_name("mcount"), -EINVAL);
+	assert_int_equal(guest_site_kind_from_name(NULL), -EINVAL);
+	assert_int_equal(guest_patching_prepare(f->g, &p, &e), -EOPNOTSUPP);
+	assert_string_equal(e.rule, "guest-poking");
+}
+
+static void patching(void **state)
+{
+	static const uint64_t signs[] = { LOCKS, LOCKS + 8, LOCKS + 16, BP_DESC + 12 };
+	struct fixture *f = *state;
+	struct guest_patching p;
+	struct err e = { 0 };
+
+	assert_int_equal(guest_patching_prepare(f->g, &p, &e), 0);
+	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+	guest_image_put32(&f->image, BP_DESC + 8, 5); /* how many there were last time means nothing */
+	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
+		guest_image_put32(&f->image, signs[i], 1);
+		assert_int_equal(guest_patching_look(f->g, &p, &e), 1);
+		assert_true(e.kind == ERR_TIMEOUT && e.addr == signs[i] && strcmp(e.rule, "guest-poking") == 0);
+		guest_image_put32(&f->image, signs[i], 0);
+	}
+	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(static_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(static_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_there, setup_bare, teardown),
+		cmocka_unit_test_setup_teardown(patching, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
