@@ -27,6 +27,9 @@ enum patch_kind {
 	PATCH_KIND_RETURN, /* value: the function at "at" returns it */
 	PATCH_KIND_JUMP,   /* to: the function entry jumps to another function's entry */
 	PATCH_KIND_NOP,	   /* the instruction at "at" becomes a NOP; optional old */
+	PATCH_KIND_IMMEDIATE,	/* value: the constant of the mov at "at" becomes it */
+	PATCH_KIND_STATIC_KEY,	/* enable: the static key at "at" and all its jumps */
+	PATCH_KIND_STATIC_CALL, /* to: the static call whose key is "at" leads to it; "null" and "ret0" are words */
 };
 
 /* "symbol", "symbol+0x12", or "0xffffffff81000000". */
@@ -39,8 +42,10 @@ struct patchfile_site {
 	enum patch_kind kind;
 	int line; /* 1-based line of the site in the file */
 	struct patch_place at;
-	struct patch_place to;	/* jump */
-	int64_t value;		/* return: INT32_MIN..UINT32_MAX */
+	struct patch_place to;	/* jump, static_call */
+	int64_t value;		/* return: INT32_MIN..UINT32_MAX; immediate */
+	bool value_unsigned;	/* immediate: value is above INT64_MAX, and these are its bits */
+	bool enable;		/* static_key */
 	uint8_t old_len, new_len;
 	uint8_t old_bytes[PATCHFILE_BYTES_MAX];
 	uint8_t new_bytes[PATCHFILE_BYTES_MAX];

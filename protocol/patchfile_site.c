@@ -10,13 +10,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW };
+enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE };
 
 static const char *const site_keys[] = {
 	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
-	[KEY_OLD] = "old", [KEY_NEW] = "new",	NULL,
+	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", NULL,
 };
 
+#define KINDS "bytes, return, jump, nop, immediate, static_key or static_call"
 #define BIT(key) (1u << (key))
 
 static const struct {
@@ -26,6 +27,9 @@ static const struct {
 	[PATCH_KIND_RETURN] = { BIT(KEY_VALUE), 0 },
 	[PATCH_KIND_JUMP] = { BIT(KEY_TO), 0 },
 	[PATCH_KIND_NOP] = { 0, BIT(KEY_OLD) },
+	[PATCH_KIND_IMMEDIATE] = { BIT(KEY_VALUE), 0 },
+	[PATCH_KIND_STATIC_KEY] = { BIT(KEY_ENABLE), 0 },
+	[PATCH_KIND_STATIC_CALL] = { BIT(KEY_TO), 0 },
 };
 
 static int fail_here(struct yaml_reader *r, const char *sentence)
@@ -41,7 +45,7 @@ static int kind_value(struct yaml_reader *r, const char *text, struct patchfile_
 		site->kind = (enum patch_kind)k;
 		return 0;
 	}
-	return fail_here(r, "kind must be bytes, return, jump or nop");
+	return fail_here(r, "kind must be " KINDS);
 }
 
 int patchfile_place_value(struct yaml_reader *r, const char *key, struct patch_place *ret)
@@ -55,7 +59,7 @@ int patchfile_place_value(struct yaml_reader *r, const char *key, struct patch_p
 }
 
 /* Decimal or 0x hex. A leading zero is refused: YAML 1.1 reads 010 as eight, YAML 1.2 as ten. */
-static int number_value(struct yaml_reader *r, const char *text, int64_t *ret)
+static int number_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
 {
 	bool negative = text[0] == '-';
 	const char *digits = text + negative;
@@ -64,14 +68,21 @@ static int number_value(struct yaml_reader *r, const char *text, int64_t *ret)
 
 	digits += hex ? 2 : 0;
 	size_t len = strspn(digits, set);
-	if (len == 0 || len > 10 || digits[len] || (!hex && len > 1 && digits[0] == '0'))
-		return fail_here(r, "value must be a number from -2147483648 to 4294967295, decimal or 0x hex");
-	int64_t v = (int64_t)strtoull(digits, NULL, hex ? 16 : 10);
-	v = negative ? -v : v;
-	if (v < INT32_MIN || v > UINT32_MAX)
-		return fail_here(r, "value is out of range: -2147483648 to 4294967295");
-	*ret = v;
+	errno = 0;
+	uint64_t v = strtoull(digits, NULL, hex ? 16 : 10);
+	if (len == 0 || errno || digits[len] || (!hex && len > 1 && digits[0] == '0') ||
+	    (negative && v > UINT64_C(1) << 63))
+		return fail_here(r, "value must be a number of at most 64 bits, decimal or 0x hex");
+	site->value = (int64_t)(negative ? -v : v);
+	site->value_unsigned = !negative && v > INT64_MAX;
 	return 0;
+}
+
+/* YAML 1.1 knows eleven words for each; two of them are enough. */
+static int enable_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
+{
+	site->enable = strcmp(text, "true") == 0;
+	return site->enable || strcmp(text, "false") == 0 ? 0 : fail_here(r, "enable must be true or false");
 }
 
 static int bytes_value(struct yaml_reader *r, const char *text, const char *key, uint8_t *bytes, uint8_t *ret_len)
@@ -98,13 +109,15 @@ static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile
 	case KEY_KIND:
 		return kind_value(r, text, site);
 	case KEY_VALUE:
-		return number_value(r, text, &site->value);
+		return number_value(r, text, site);
 	case KEY_TO:
 		return patchfile_place_value(r, "to", &site->to);
 	case KEY_OLD:
 		return bytes_value(r, text, "old", site->old_bytes, &site->old_len);
 	case KEY_NEW:
 		return bytes_value(r, text, "new", site->new_bytes, &site->new_len);
+	case KEY_ENABLE:
+		return enable_value(r, text, site);
 	}
 	return -EINVAL;
 }
@@ -126,11 +139,22 @@ static int check_keys(struct yaml_reader *r, const struct patchfile_site *site, 
 	return 0;
 }
 
-static int check_site(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen)
+/* How much a value may be depends on the kind, which may be named after it. */
+static int check_value(struct yaml_reader *r, const struct patchfile_site *site, int line)
+{
+	if (site->kind != PATCH_KIND_RETURN ||
+	    (!site->value_unsigned && site->value >= INT32_MIN && site->value <= UINT32_MAX))
+		return 0;
+	return yaml_reader_fail(r, line, "value is out of range: -2147483648 to 4294967295");
+}
+
+static int check_site(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen, int value_line)
 {
 	if (!(seen & BIT(KEY_KIND)))
-		return yaml_reader_fail(r, site->line, "the site has no 'kind': bytes, return, jump or nop");
+		return yaml_reader_fail(r, site->line, "the site has no 'kind': " KINDS);
 	int s = check_keys(r, site, seen);
+	if (s == 0)
+		s = check_value(r, site, value_line);
 	if (s < 0 || site->kind != PATCH_KIND_BYTES)
 		return s;
 	if (site->old_len != site->new_len)
@@ -145,17 +169,18 @@ int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret)
 {
 	struct patchfile_site site = { .line = yaml_reader_line(r) };
 	unsigned seen = 0;
-	int s, key;
+	int s, key, value_line = 0;
 
 	if (yaml_reader_type(r) != YAML_MAPPING_START_EVENT)
 		return fail_here(r, "a site must be a mapping, e.g. { at: SYMBOL, kind: return, value: 0 }");
 	while ((s = yaml_reader_next_key(r, site_keys, "a site", &seen, &key)) > 0) {
+		value_line = key == KEY_VALUE ? yaml_reader_line(r) : value_line;
 		s = site_value(r, (enum site_key)key, &site);
 		if (s < 0)
 			return s;
 	}
 	if (s == 0)
-		s = check_site(r, &site, seen);
+		s = check_site(r, &site, seen, value_line);
 	if (s == 0)
 		*ret = site;
 	return s;

@@ -28,6 +28,9 @@ const char *patch_kind_name(enum patch_kind kind)
 		[PATCH_KIND_RETURN] = "return",
 		[PATCH_KIND_JUMP] = "jump",
 		[PATCH_KIND_NOP] = "nop",
+		[PATCH_KIND_IMMEDIATE] = "immediate",
+		[PATCH_KIND_STATIC_KEY] = "static_key",
+		[PATCH_KIND_STATIC_CALL] = "static_call",
 	};
 
 	return (unsigned)kind < ARRAY_SIZE(names) ? names[kind] : "unknown";

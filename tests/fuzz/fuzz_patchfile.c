@@ -28,9 +28,10 @@ static void check_site(const struct patchfile_site *s)
 {
 	check(s->line >= 1);
 	check(s->old_len <= PATCHFILE_BYTES_MAX && s->new_len <= PATCHFILE_BYTES_MAX);
-	check(s->value >= INT32_MIN && s->value <= UINT32_MAX);
+	if (s->kind == PATCH_KIND_RETURN)
+		check(s->value >= INT32_MIN && s->value <= UINT32_MAX && !s->value_unsigned);
 	check_place(&s->at);
-	if (s->kind == PATCH_KIND_JUMP)
+	if (s->kind == PATCH_KIND_JUMP || s->kind == PATCH_KIND_STATIC_CALL)
 		check_place(&s->to);
 	if (s->kind == PATCH_KIND_BYTES)
 		check(s->old_len > 0 && s->old_len == s->new_len);

@@ -37,6 +37,12 @@ struct arch_insn {
 	bool trap;	 /* the breakpoint opcode (0xCC) */
 };
 
+/* The constant in a MOV's bytes: size 1, 2, 4 or 8 at offset, little-endian. */
+struct arch_immediate {
+	uint8_t offset, size;
+	bool extended; /* sign-extended to the register */
+};
+
 struct vcpu_regs;
 
 /* What an emulated instruction ends in when its memory access or its target is not allowed. */
@@ -77,6 +83,12 @@ struct arch_ops {
 	ssize_t (*encode_call)(uint8_t *out, size_t cap, uint64_t from, uint64_t to);
 	/* At `from`: return register := value; return, or a jump to thunk where it is not 0. */
 	ssize_t (*encode_return)(uint8_t *out, size_t cap, int64_t value, uint64_t from, uint64_t thunk);
+
+	/* An unconditional jump of exactly len bytes; -EINVAL when there is none of that length, -ERANGE. NULL: not known here. */
+	ssize_t (*encode_branch)(uint8_t *out, size_t len, uint64_t from, uint64_t to);
+
+	/* -EOPNOTSUPP when the instruction is no MOV of a constant; -EILSEQ. NULL: not known here. */
+	int (*immediate)(const uint8_t *code, size_t len, struct arch_immediate *ret);
 
 	/* Can emulate() do the instruction at code? Looks at bytes only. */
 	bool (*emulates)(const uint8_t *code, size_t len);

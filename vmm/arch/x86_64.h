@@ -10,6 +10,10 @@ bool x86_emulates(const uint8_t *code, size_t len);
 int x86_emulate(const uint8_t *code, size_t len, struct vcpu_regs *regs, struct arch_access *memory,
 		struct arch_fault *fault);
 
+/* immediate.c */
+int x86_immediate(const uint8_t *code, size_t len, struct arch_immediate *ret);
+ssize_t x86_encode_branch(uint8_t *out, size_t len, uint64_t from, uint64_t to);
+
 /* relocate.c */
 ssize_t x86_relocate(const uint8_t *code, size_t len, uint64_t from, uint64_t to, uint8_t *out, size_t cap);
 

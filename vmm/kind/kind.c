@@ -13,7 +13,8 @@
 
 #include "vmm/kind/row.h"
 
-static const struct kind_ops *const kinds[] = { &kind_bytes, &kind_return, &kind_jump, &kind_nop };
+static const struct kind_ops *const kinds[] = { &kind_bytes, &kind_return, &kind_jump, &kind_nop,
+					       &kind_immediate, &kind_static_key, &kind_static_call };
 
 static const struct kind_ops *kind_find(enum patch_kind kind)
 {
@@ -157,6 +158,21 @@ static int want_complete(const struct kind_context *ctx, const struct patchfile_
 	return r < 0 ? r : want_read(ctx, w, e);
 }
 
+/* Where "at" is data: by its symbol with the kind's prefix, or as it stands. */
+static int resolve_data(const struct kind_context *ctx, const struct kind_ops *ops, const struct patch_place *at,
+			uint64_t *ret, struct err *e)
+{
+	struct patch_place longer = *at;
+
+	if (ops->prefix && at->symbol[0] && strncmp(at->symbol, ops->prefix, strlen(ops->prefix)) != 0) {
+		snprintf(longer.symbol, sizeof(longer.symbol), "%s%.240s", ops->prefix, at->symbol);
+		if (resolve(ctx, &longer, ret, e) >= 0)
+			return 0;
+		*e = (struct err){ 0 };
+	}
+	return resolve(ctx, at, ret, e);
+}
+
 /* The function around a place in text, and that an instruction begins there. */
 static int place_load(const struct kind_context *ctx, const struct patchfile_site *site, uint64_t place,
 		      struct function *ret, struct err *e)
@@ -176,7 +192,7 @@ static int expand_site(const struct kind_context *ctx, const struct patchfile_si
 
 	if (!ops)
 		return err_set(e, ERR_USAGE, EINVAL, "", "unknown kind %d", (int)site->kind);
-	int r = ops->at_data ? resolve(ctx, &site->at, &place, e) : kind_resolve(ctx, &site->at, "at", &place, e);
+	int r = ops->at_data ? resolve_data(ctx, ops, &site->at, &place, e) : kind_resolve(ctx, &site->at, "at", &place, e);
 	if (r >= 0 && !ops->at_data)
 		r = place_load(ctx, site, place, &fn, e);
 	if (r >= 0)

@@ -9,11 +9,16 @@
 #include "protocol/patchfile.h"
 #include "vmm/arch/arch.h"
 #include "vmm/guest/guest.h"
+#include "vmm/guest/sites.h"
 #include "vmm/poke/plan.h"
 
 /* The guest's own lists of places in its text, each read when first asked for. Zeroed at first. */
 #define KIND_TABLES 4
 struct kind_tables {
+	struct kind_sites {
+		bool read;
+		struct guest_sites sites;
+	} sites[GUEST_SITE_KINDS];
 	struct kind_table {
 		bool read;
 		size_t n;

@@ -22,6 +22,7 @@ struct kind_ops {
 	enum patch_kind kind;
 	/* "at" names data (a key), not a place in text: fn is NULL, place any mapped address. */
 	bool at_data;
+	const char *prefix; /* of the symbols "at" names, which may be left out; NULL: none */
 	/*
 	 * Appends wants with gva, len, new_bytes, new_is_code or data and, when they are known, the
 	 * expected bytes; kind.c completes them.
@@ -30,7 +31,8 @@ struct kind_ops {
 		      uint64_t place, struct want_list *out, struct err *e);
 };
 
-extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop;
+extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop, kind_immediate, kind_static_key,
+	kind_static_call;
 
 /* True when the site names old bytes and the guest holds others: plan_build() will say so. */
 bool kind_old_differs(const struct patchfile_site *site, const struct function *fn, uint64_t place);
@@ -53,6 +55,12 @@ int flow_check(const struct kind_context *ctx, const struct function *fn, uint64
 
 /* tables.c: the guest's own lists of places in its text. */
 int tables_check_targets(const struct kind_context *ctx, uint64_t start, size_t len, uint64_t allowed, struct err *e);
+/*
+ * All entries of one list: those of ctx->tables, or read into *own, which the caller clears. *ret is valid as
+ * long as the owner is.
+ */
+int tables_sites(const struct kind_context *ctx, enum guest_site_kind kind, const struct guest_sites **ret,
+		 struct guest_sites *own, struct err *e);
 /* "self-patched": an instruction of [start, start + len) is one that the guest rewrites. */
 int tables_check_owned(const struct kind_context *ctx, uint64_t start, size_t len, struct err *e);
 

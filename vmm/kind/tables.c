@@ -42,23 +42,43 @@ void kind_tables_clear(struct kind_tables *t)
 {
 	for (size_t i = 0; i < KIND_TABLES; i++)
 		table_clear(&t->table[i]);
+	for (size_t i = 0; i < GUEST_SITE_KINDS; i++) {
+		guest_sites_clear(&t->sites[i].sites);
+		t->sites[i].read = false;
+	}
+}
+
+int tables_sites(const struct kind_context *ctx, enum guest_site_kind kind, const struct guest_sites **ret,
+		 struct guest_sites *own, struct err *e)
+{
+	struct kind_sites *kept = ctx->tables ? &ctx->tables->sites[kind] : NULL;
+	struct guest_sites *to = kept ? &kept->sites : own;
+	int r = kept && kept->read ? 0 : guest_sites_read(ctx->guest, kind, to, e);
+
+	if (r < 0)
+		return r;
+	if (kept)
+		kept->read = true;
+	*ret = to;
+	return 0;
 }
 
 static int table_read(const struct kind_context *ctx, const struct table *t, struct kind_table *ret, struct err *e)
 {
-	__attribute__((cleanup(guest_sites_clear))) struct guest_sites sites = { 0 };
+	__attribute__((cleanup(guest_sites_clear))) struct guest_sites own = { 0 };
 	_cleanup_free_ uint64_t *places = NULL;
-	int r = guest_sites_read(ctx->guest, t->kind, &sites, e);
+	const struct guest_sites *sites = NULL;
+	int r = tables_sites(ctx, t->kind, &sites, &own, e);
 
 	if (r < 0)
 		return r;
-	places = malloc((sites.n + 1) * sizeof(*places));
+	places = malloc((sites->n + 1) * sizeof(*places));
 	if (!places)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	for (size_t i = 0; i < sites.n; i++)
-		places[i] = t->target ? sites.site[i].target : sites.site[i].at;
-	qsort(places, sites.n, sizeof(*places), compare_places);
-	*ret = (struct kind_table){ .read = true, .n = sites.n, .places = TAKE_PTR(places) };
+	for (size_t i = 0; i < sites->n; i++)
+		places[i] = t->target ? sites->site[i].target : sites->site[i].at;
+	qsort(places, sites->n, sizeof(*places), compare_places);
+	*ret = (struct kind_table){ .read = true, .n = sites->n, .places = TAKE_PTR(places) };
 	return 0;
 }
 

@@ -1,0 +1,245 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Kinds that keep the guest's own data true to its text. A static key and a static
+# call are switched by us, act, and are switched by the guest afterwards, which
+# BUG()s when it does not find what it would have written itself. Differential: a
+# number of tracepoints, each with a key and a call of its own, is switched by the
+# guest and by us; the whole text and the keys must end the same. thread=single:
+# QEMU 7.2's TCG loses patches a guest makes to itself otherwise.
+# VMPOKE_FULL=1: 200 tracepoints instead of 40.
+. "$(dirname "$0")/../lib.sh"
+[ -n "${VMPOKE_FULL-}" ] && tracepoints=200 || tracepoints=40
+
+# patch NAME SITES...: writes a patch file; SITES are YAML lines.
+patch() {
+	local file=$work/$1.yaml name=$1
+	shift
+	printf 'vmpoke: 1\nname: %s\nsites:\n' "$name" >"$file"
+	printf '%s\n' "$@" >>"$file"
+	echo "$file"
+}
+
+# The line a guest command printed under that name.
+said() { # WORD COMMAND...
+	local word=$1 mark
+	shift
+	mark=$(vm_mark a)
+	vm_do a "$@" || return
+	tail -n "+$((mark + 1))" "$work/a/console" | tr -d '\r' | sed -n "s/^$word //p" | head -n 1
+}
+
+address_of() { awk -v name="$1" '$3 == name { print $1; exit }' "$work/symbols"; }
+
+knob=/proc/sys/kernel/sched_schedstats
+# What the kernel says goes through a branch of the key itself.
+schedstats() { expect_eq "$knob" "$(said SHOW show $knob)" "$1"; }
+
+setup() { # KERNEL
+	vm_start a -k "$1" -s 2 -t single || return
+	rm -rf "$work/state" "$work/run"
+	daemon_start || return
+	vp_ok add a --qmp "$work/a/qmp" || return
+	vp_ok symbols a || return
+	echo "$OUT" >"$work/symbols"
+}
+
+key_acts() {
+	patch schedstats '  - { at: sched_schedstats, kind: static_key, enable: true }' >/dev/null
+	schedstats 0 || return
+	vp_ok --json check a "$work/schedstats.yaml" || return
+	vp_ok --json apply a "$work/schedstats.yaml" || return
+	echo "# sched_schedstats: $(field .sites) sites, pause $(field .longest_pause_us) us"
+	expect_eq mode "$(field .mode)" stopped || return
+	schedstats 1 || return
+	vp sites a sched_schedstats && ! grep -q ' trap \| other ' <<<"$OUT" || why "a site is neither jump nor NOP" || return
+	verify_clean a || return
+	vp_ok --json revert a schedstats || return
+	expect_eq changed "$(field .changed)" true || return
+	schedstats 0
+}
+
+# Ours is in; the guest switches it off and on by itself.
+key_guest_goes_on() {
+	vp_ok apply a "$work/schedstats.yaml" || return
+	vm_do a set $knob 0 || return
+	schedstats 0 || return
+	vm_do a set $knob 1 || return
+	schedstats 1 || return
+	vp_ok --json revert a schedstats || return
+	expect_eq changed "$(field .changed)" true || return
+	schedstats 0 || return
+	vm_do a set $knob 1 || return
+	schedstats 1 || return
+	vp_ok --json apply a "$work/schedstats.yaml" || return
+	expect_eq "changed, where the guest was first" "$(field .changed)" false || return
+	vm_do a set $knob 0 || return
+	vm_healthy a
+}
+
+# The guest took it out: there is nothing to revert.
+key_guest_reverts() {
+	vp_ok apply a "$work/schedstats.yaml" || return
+	vm_do a set $knob 0 || return
+	vp_ok --json revert a schedstats || return
+	expect_eq changed "$(field .changed)" false || return
+	schedstats 0 || return
+	vm_healthy a
+}
+
+key_refusals() {
+	patch no-key '  - { at: linux_banner, kind: static_key, enable: true }' >/dev/null
+	vp apply a "$work/no-key.yaml"
+	expect_eq "exit code" "$RC" 5 || why "$WHY ($ERR)" || return
+	grep -q 'no static key' <<<"$ERR" || why "the sentence is: $ERR" || return
+	vp apply a "$work/schedstats.yaml" --mode flipped
+	expect_eq "exit code of mode flipped" "$RC" 5 || why "$WHY ($ERR)" || return
+	# A key with two users: one of them may go at any time.
+	key=0x$(address_of sched_schedstats)
+	expect_eq "state of the key" "$(vm_bytes a "$key" 4)" "00 00 00 00"
+}
+
+event=task/task_rename
+call_acts() {
+	vm_do a trace $event || return
+	said TRACED traced task_rename >/dev/null
+	vm_do a pgrp || return
+	[ "$(said TRACED traced task_rename)" -gt 0 ] || why "the event is not traced to begin with" || return
+	patch mute '  - { at: tp_func_task_rename, kind: static_call, to: null }' >/dev/null
+	vp_ok --json apply a "$work/mute.yaml" || return
+	said TRACED traced task_rename >/dev/null
+	vm_do a pgrp || return
+	expect_eq "events while the call leads nowhere" "$(said TRACED traced task_rename)" 0 || return
+	vp_ok --json revert a mute || return
+	vm_do a pgrp || return
+	[ "$(said TRACED traced task_rename)" -gt 0 ] || why "the event is not traced after the revert" || return
+	vp_ok --json apply a "$work/mute.yaml" || return
+	vm_do a untrace $event || return
+	vm_do a trace $event || return
+	vm_do a untrace $event || return
+	vm_healthy a
+}
+
+# Our function is gone from the key when the guest has put its own there.
+call_guest_goes_on() {
+	vp_ok --json verify a
+	vp revert a mute
+	grep -q 'changed' <<<"$ERR$OUT" || why "revert says: $ERR$OUT" || return
+	vm_healthy a
+}
+
+immediate_acts() {
+	local at old=99
+	expect_eq "highest priority" "$(said PRIORITY priority)" $old || return
+	at=$(mov_of_99) || why "no mov of 99 in __x64_sys_sched_get_priority_max" || return
+	patch prio "  - { at: __x64_sys_sched_get_priority_max+$at, kind: immediate, value: 77 }" >/dev/null
+	vp_ok --json apply a "$work/prio.yaml" || return
+	expect_eq "highest priority" "$(said PRIORITY priority)" 77 || return
+	vp_ok --json revert a prio || return
+	expect_eq "highest priority" "$(said PRIORITY priority)" $old || return
+	patch same "  - { at: __x64_sys_sched_get_priority_max+$at, kind: immediate, value: 99 }" >/dev/null
+	vp_ok --json apply a "$work/same.yaml" || return
+	expect_eq changed "$(field .changed)" false
+}
+
+# b8+r 63 00 00 00: mov $99, in the bytes QEMU shows.
+mov_of_99() {
+	local base=0x$(address_of __x64_sys_sched_get_priority_max) hex i
+	hex=$(vm_bytes a "$base" 128 | tr -d ' ')
+	for ((i = 0; i < 120; i++)); do
+		[[ ${hex:i*2:10} != b[89a-f]63000000 ]] || { printf '0x%x' $i; return; }
+	done
+	return 1
+}
+
+# The image of the kernel, physically contiguous, as QEMU sees it.
+dump() { # FILE
+	local gpa
+	gpa=$(vm_hmp a "gva2gpa 0x$(address_of _text)" | sed -n 's/^gpa: //p')
+	[ -n "$gpa" ] || why "gva2gpa says nothing" || return
+	vm_mon a "$(jq -cn --argjson v $((gpa)) --argjson s $((0x$(address_of _end) - 0x$(address_of _text))) \
+		--arg f "$work/$1" '{execute: "pmemsave", arguments: {val: $v, size: $s, filename: $f}}')" | grep -q '"return"' ||
+		why "pmemsave failed"
+}
+
+same() { # A B
+	SAME=$("$python" "$root/tests/e2e/kinds.py" compare "$work/$1" "$work/$2" "$(address_of _text)" "$(address_of _stext)" \
+		"$(address_of _etext)" "$work/symbols" $events 2>&1) || why "$1 and $2: $SAME"
+}
+
+sites_json() { # FILE
+	vp_ok --json sites a || return
+	echo "$OUT" >"$work/$1"
+}
+
+differential() {
+	local mark start
+	mark=$(vm_mark a)
+	vm_do a show /sys/kernel/tracing/available_events || return
+	tail -n "+$((mark + 1))" "$work/a/console" | tr -d '\r' | sed -n 's/^SHOW //p' >"$work/events"
+	sites_json off.json || return
+	events=$("$python" "$root/tests/e2e/kinds.py" choose "$work/off.json" "$work/events" $tracepoints) || return
+	[ "$(wc -w <<<"$events")" -ge $tracepoints ] || why "only $(wc -w <<<"$events") tracepoints can be chosen" || return
+	dump off || return
+	start=$(now_us)
+	vm_do a trace "$events" || return
+	echo "# the guest switched $(wc -w <<<"$events") tracepoints on in $((($(now_us) - start) / 1000)) ms"
+	dump guest-on || return
+	! same off guest-on || why "the guest has changed nothing" || return
+	sites_json on.json || return
+	vm_do a untrace "$events" || return
+	dump guest-off || return
+	same off guest-off || return
+	# shellcheck disable=SC2086
+	"$python" "$root/tests/e2e/kinds.py" patch all-on "$work/on.json" $events >"$work/all-on.yaml" || return
+	vp_ok --json apply a "$work/all-on.yaml" || return
+	echo "# we in one change of $(field .sites) sites: pause $(field .longest_pause_us) us, in all $(field .elapsed_us) us"
+	dump ours-on || return
+	same guest-on ours-on || return
+	echo "# $SAME bytes of text and keys are the same"
+	vp_ok --json revert a all-on || return
+	dump ours-off || return
+	same off ours-off
+}
+
+# Ours in, then the guest does the same, undoes it, and does it again.
+differential_goes_on() {
+	vp_ok --json apply a "$work/all-on.yaml" || return
+	vm_do a trace "$events" || return
+	dump both-on || return
+	same guest-on both-on || return
+	vm_do a untrace "$events" || return
+	dump both-off || return
+	same off both-off || return
+	vp_ok --json revert a all-on || return
+	expect_eq "changed, where the guest was first" "$(field .changed)" false || return
+	vm_do a trace "$events" || return
+	vm_do a untrace "$events" || return
+	dump end || return
+	same off end || return
+	vm_healthy a
+}
+
+try() { # KERNEL
+	local status
+	setup "$1"
+	status=$?
+	if [ $status = 2 ]; then
+		skip "Linux $1" "$WHY"
+		return
+	elif [ $status != 0 ]; then
+		not_ok "Linux $1" "$WHY"
+		return
+	fi
+	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals call_acts call_guest_goes_on immediate_acts \
+		differential differential_goes_on; do
+		run_case "Linux $1: ${name//_/ }" "$name"
+	done
+	run_case "Linux $1: no complaint of the kernel" vm_healthy a
+	daemon_stop || not_ok "Linux $1: daemon stops" "$WHY"
+	vm_kill a
+}
+
+for kernel in ${VMPOKE_KERNELS:-6.1 6.12}; do
+	try "$kernel"
+done
+finish
