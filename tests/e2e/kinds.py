@@ -33,7 +33,7 @@ def choose(sites_path, events_path, n):
 
 
 def patch(name, sites_path, *events):
-    target = {s["key"]: s["target"] for s in sites_of(sites_path) if s["kind"] == "static_call"}
+    target = {s["key"]: s.get("target", "null") for s in sites_of(sites_path) if s["kind"] == "static_call"}
     print(f"vmpoke: 1\nname: {name}\nsites:")
     for event in map(name_of, events):
         print(f"  - {{ at: {KEY % event}, kind: static_key, enable: true }}")

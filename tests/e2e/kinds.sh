@@ -121,9 +121,9 @@ call_acts() {
 
 # Our function is gone from the key when the guest has put its own there.
 call_guest_goes_on() {
-	vp_ok --json verify a
 	vp revert a mute
-	grep -q 'changed' <<<"$ERR$OUT" || why "revert says: $ERR$OUT" || return
+	expect_eq "exit code" "$RC" 5 || return
+	grep -q 'the guest has changed it' <<<"$ERR" || why "revert says: $ERR" || return
 	vm_healthy a
 }
 
@@ -190,7 +190,8 @@ differential() {
 	dump guest-off || return
 	same off guest-off || return
 	# shellcheck disable=SC2086
-	"$python" "$root/tests/e2e/kinds.py" patch all-on "$work/on.json" $events >"$work/all-on.yaml" || return
+	"$python" "$root/tests/e2e/kinds.py" patch all-on "$work/on.json" $events >"$work/all-on.yaml" 2>"$work/stderr" ||
+		why "$(tail -n 1 "$work/stderr")" || return
 	vp_ok --json apply a "$work/all-on.yaml" || return
 	echo "# we in one change of $(field .sites) sites: pause $(field .longest_pause_us) us, in all $(field .elapsed_us) us"
 	dump ours-on || return

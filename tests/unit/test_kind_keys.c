@@ -163,6 +163,17 @@ static void refuses(struct fixture *f, enum patch_kind kind, const char *at, boo
 	assert_int_equal(f->list.n, 0);
 }
 
+/* The state of the key, and the pointer behind it that stays. */
+static void holds_state(const struct fixture *f, uint8_t from, uint8_t to)
+{
+	const struct plan_want *w = &f->list.wants[0];
+	const uint64_t expected[] = { from, KEYS }, become[] = { to, KEYS };
+
+	assert_true(w->gva == KEY && w->len == sizeof(expected) && w->data && w->has_expected);
+	assert_memory_equal(w->expected, expected, sizeof(expected));
+	assert_memory_equal(w->new_bytes, become, sizeof(become));
+}
+
 static void holds(const struct fixture *f, size_t i, uint64_t gva, const char *from, const char *to)
 {
 	const struct plan_want *w = &f->list.wants[i];
@@ -192,7 +203,7 @@ static void key_enabled(void **state)
 	struct fixture *f = *state;
 
 	expands(f, PATCH_KIND_STATIC_KEY, "my_key", true, NULL, 4);
-	holds(f, 0, KEY, "00000000", "01000000");
+	holds_state(f, 0, 1);
 	holds(f, 1, AT(0x200), "0f1f440000", "e92b000000");
 	holds(f, 2, AT(0x210), "6690", "eb1e");
 	holds(f, 3, AT(0x220), "e90b000000", "0f1f440000");
@@ -212,7 +223,7 @@ static void key_disabled(void **state)
 	text(f, AT(0x210), "eb1e");
 	text(f, AT(0x220), "0f1f440000");
 	expands(f, PATCH_KIND_STATIC_KEY, "my_key", false, NULL, 4);
-	holds(f, 0, KEY, "01000000", "00000000");
+	holds_state(f, 1, 0);
 	holds(f, 1, AT(0x200), "e92b000000", "0f1f440000");
 	plans(f, 4);
 }
@@ -255,7 +266,7 @@ static void call_moves(void **state)
 	struct fixture *f = *state;
 
 	expands(f, PATCH_KIND_STATIC_CALL, "my_call", false, "my_other", 5);
-	assert_true(f->list.wants[0].gva == CALL_KEY && f->list.wants[0].data && f->list.wants[0].len == 8);
+	assert_true(f->list.wants[0].gva == CALL_KEY && f->list.wants[0].data && f->list.wants[0].len == 16);
 	holds(f, 1, TRAMP, "e93b000000", "e95b000000");
 	holds(f, 2, AT(0x240), "e8fb090000", "e81b0a0000");
 	holds(f, 3, AT(0x250), "e9eb090000", "e90b0a0000");

@@ -170,12 +170,14 @@ static int site_want(const struct call *c, const struct guest_site *site, uint64
 	return want_list_add(out, &w, e);
 }
 
-static int func_want(const struct call *c, uint64_t from, uint64_t to, struct want_list *out, struct err *e)
+/* With the pointer behind it: a module with calls of this key that is loaded before we write changes that. */
+static int func_want(const struct call *c, const struct key *key, uint64_t to, struct want_list *out, struct err *e)
 {
-	struct plan_want w = { .gva = c->key, .len = sizeof(to), .data = true, .has_expected = true };
+	const uint64_t from[] = { key->func, key->pointer }, become[] = { to, key->pointer };
+	struct plan_want w = { .gva = c->key, .len = sizeof(from), .data = true, .has_expected = true };
 
-	memcpy(w.expected, &from, sizeof(from));
-	memcpy(w.new_bytes, &to, sizeof(to));
+	memcpy(w.expected, from, sizeof(from));
+	memcpy(w.new_bytes, become, sizeof(become));
 	return want_list_add(out, &w, e);
 }
 
@@ -209,17 +211,17 @@ static int call_check(const struct call *c, const struct key *key, struct err *e
 	return 0;
 }
 
-static int wants_add(const struct call *c, const struct guest_sites *sites, uint64_t from, uint64_t to,
+static int wants_add(const struct call *c, const struct guest_sites *sites, const struct key *key, uint64_t to,
 		     struct want_list *out, struct err *e)
 {
 	const struct guest_site tramp = { .at = c->tramp, .tail = true };
-	int r = func_want(c, from, to, out, e);
+	int r = func_want(c, key, to, out, e);
 
 	if (r >= 0)
-		r = site_want(c, &tramp, from, to, out, e);
+		r = site_want(c, &tramp, key->func, to, out, e);
 	for (size_t i = 0; r >= 0 && i < sites->n; i++)
 		if (sites->site[i].key == c->key && !sites->site[i].init)
-			r = site_want(c, &sites->site[i], from, to, out, e);
+			r = site_want(c, &sites->site[i], key->func, to, out, e);
 	return r < 0 ? r : 0;
 }
 
@@ -247,7 +249,7 @@ static int static_call_expand(const struct kind_context *ctx, const struct patch
 		return r;
 	if (!key.func || !to)
 		returns_find(&c, sites);
-	return wants_add(&c, sites, key.func, to, out, e);
+	return wants_add(&c, sites, &key, to, out, e);
 }
 
 const struct kind_ops kind_static_call = {

@@ -14,26 +14,25 @@
 #include "vmm/kind/row.h"
 
 /* include/linux/jump_label.h, struct static_key: atomic_t enabled, then a pointer with flags at 8. */
-#define ENABLED_SIZE 4
-#define POINTER_AT   8
-#define KEY_SIZE     16
+#define POINTER_AT 8
+#define KEY_SIZE   16
 
 struct key {
 	uint64_t at;
+	uint8_t bytes[KEY_SIZE];
 	int32_t enabled;
 	uint64_t pointer;
 };
 
 static int key_read(const struct kind_context *ctx, uint64_t at, struct key *ret, struct err *e)
 {
-	uint8_t bytes[KEY_SIZE];
-	int r = guest_read(ctx->guest, at, bytes, sizeof(bytes), e);
+	int r = guest_read(ctx->guest, at, ret->bytes, sizeof(ret->bytes), e);
 
 	if (r < 0)
 		return r;
 	ret->at = at;
-	memcpy(&ret->enabled, bytes, sizeof(ret->enabled));
-	memcpy(&ret->pointer, bytes + POINTER_AT, sizeof(ret->pointer));
+	memcpy(&ret->enabled, ret->bytes, sizeof(ret->enabled));
+	memcpy(&ret->pointer, ret->bytes + POINTER_AT, sizeof(ret->pointer));
 	return 0;
 }
 
@@ -106,12 +105,17 @@ static int site_want(const struct kind_context *ctx, const struct guest_site *si
 	return r < 0 ? r : want_list_add(out, &w, e);
 }
 
+/*
+ * The pointer stays and is part of the site all the same: a module that is loaded or
+ * unloaded before we write, with jumps of this key, changes it.
+ */
 static int state_want(const struct key *key, bool enable, struct want_list *out, struct err *e)
 {
-	struct plan_want w = { .gva = key->at, .len = ENABLED_SIZE, .data = true, .has_expected = true };
+	struct plan_want w = { .gva = key->at, .len = KEY_SIZE, .data = true, .has_expected = true };
 	int32_t state = enable;
 
-	memcpy(w.expected, &key->enabled, sizeof(key->enabled));
+	memcpy(w.expected, key->bytes, KEY_SIZE);
+	memcpy(w.new_bytes, key->bytes, KEY_SIZE);
 	memcpy(w.new_bytes, &state, sizeof(state));
 	return want_list_add(out, &w, e);
 }

@@ -106,19 +106,35 @@ static int site_unexpected(const struct poke_tx *t, const struct poke_site *site
 			    "%.95s: holds %s instead of %s; nothing was written", site->label, found_hex, expected_hex);
 }
 
-/* All sites before the first write. New bytes at one of them are foreign as well: not we wrote them. */
-int poke_stopped_check(struct poke_tx *t, struct err *e)
+static int sites_check(struct poke_tx *t, bool data, struct err *e)
 {
 	for (size_t i = 0; i < t->plan->n_sites; i++) {
 		const struct poke_site *site = &t->plan->sites[i];
 		uint8_t found[POKE_SITE_LEN_MAX];
-		int r = poke_site_read(t->backend, site, found, e);
 
+		if (site->data != data)
+			continue;
+		int r = poke_site_read(t->backend, site, found, e);
 		if (r < 0)
 			return r;
 		if (memcmp(found, site->old_bytes, site->len) != 0)
 			return site_unexpected(t, site, found, e);
 	}
+	return 0;
+}
+
+/*
+ * All sites before the first write. New bytes at one of them are foreign as well: not we wrote them.
+ * Data first: where the guest has changed it and its text with it, that is what is to be said.
+ */
+int poke_stopped_check(struct poke_tx *t, struct err *e)
+{
+	int r = sites_check(t, true, e);
+
+	if (r >= 0)
+		r = sites_check(t, false, e);
+	if (r < 0)
+		return r;
 	fault_point("poke-checked");
 	return poke_tx_cancelled(t, e);
 }
