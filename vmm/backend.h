@@ -129,10 +129,14 @@ struct backend_fault {
 	uint64_t cr2; /* vector 14 */
 };
 
+/* So many may be armed at once: a transaction, and who borrows a context of the guest (vmm/borrow). */
+#define BACKEND_HANDLERS_MAX 2
+
 /*
- * Embedded in the caller's object. pause() and arm(NULL) return with no hit() under
- * way. A trap exit taken before arm(NULL) may be answered after it, by the next handler
- * or by none: where the trap byte is gone the vCPU executes what is there. The VM may be
+ * Embedded in the caller's object. pause() and disarm() return with no hit() under
+ * way. A trap exit taken before disarm() may be answered after it, by another handler
+ * or by none: where the trap byte is gone the vCPU executes what is there. Each handler is
+ * asked in the order they came until one does not say FOREIGN. The VM may be
  * paused while vCPUs are held, and their registers changed: hit() is asked again with
  * those then.
  */
@@ -140,7 +144,7 @@ struct backend_hit_handler {
 	/*
 	 * On the vCPU's own thread, vCPU out of guest mode, registers in *regs (rip at the trap byte).
 	 * STEP (backends with BACKEND_STEP): interrupts blocked, no breakpoints; counts as part of
-	 * hit() for pause() and arm(NULL). Not stepped when an event or a kick comes first: the vCPU
+	 * hit() for pause() and disarm(). Not stepped when an event or a kick comes first: the vCPU
 	 * is at the trap again then, and comes back.
 	 * A release() that comes after this call began makes a HOLD ask again: none may be lost between.
 	 */
@@ -149,10 +153,16 @@ struct backend_hit_handler {
 };
 
 struct backend_live_ops {
-	/* Before the first trap byte is written, on every vCPU: traps come to h. NULL: none are left in memory, back to normal. */
+	/* Before the first trap byte is written, on every vCPU: traps come to h, too. -EBUSY: there are enough already. */
 	int (*arm)(struct backend *b, struct backend_hit_handler *h, struct err *e);
-	/* Debug-register traps on every vCPU: the whole set, 0..4 addresses. Includes the barrier that makes them effective. */
-	int (*trap_hw)(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e);
+	/* h has left no trap in memory: it is asked no more, and its debug registers are free. Fine for one that is not armed. */
+	int (*disarm)(struct backend *b, struct backend_hit_handler *h, struct err *e);
+	/*
+	 * Debug-register traps of an armed handler on every vCPU: its whole set, 0..4 addresses, each of one handler.
+	 * Includes the barrier that makes them effective. -ENOSPC: with those of others there would be more than four.
+	 */
+	int (*trap_hw)(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+		       struct backend_barrier *ret, struct err *e);
 	/* Stores while vCPUs run; single bytes are atomic, nothing else is. Fetched for sure only after barrier(). */
 	int (*write)(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e);
 	/* Returns when every vCPU has had a serialising exit since the last write to these pages, or was out. */

@@ -45,10 +45,18 @@ static int fl_arm(struct backend *b, struct backend_hit_handler *h, struct err *
 	return 0;
 }
 
-static int fl_trap_hw(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e)
+static int fl_disarm(struct backend *b, struct backend_hit_handler *h, struct err *e)
+{
+	(void)h;
+	return fl_arm(b, NULL, e);
+}
+
+static int fl_trap_hw(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+		      struct backend_barrier *ret, struct err *e)
 {
 	struct fake_borrow *f = fake(b);
 
+	(void)h;
 	(void)ret;
 	(void)e;
 	pthread_mutex_lock(&f->lock);
@@ -93,6 +101,7 @@ static int fl_write(struct backend *b, size_t vcpu, uint64_t gva, const void *bu
 
 const struct backend_live_ops fake_borrow_live = {
 	.arm = fl_arm,
+	.disarm = fl_disarm,
 	.trap_hw = fl_trap_hw,
 	.read_virtual = fl_read,
 	.write_virtual = fl_write,

@@ -169,12 +169,24 @@ static int live_arm(struct backend *b, struct backend_hit_handler *h, struct err
 
 	if (call_fails(f, "arm", e))
 		return -EIO;
-	for (size_t i = 0; !h && i < f->n_vcpus; i++) {
+	f->handler = h;
+	return 0;
+}
+
+static int live_disarm(struct backend *b, struct backend_hit_handler *h, struct err *e)
+{
+	struct fake_live *f = fake(b);
+
+	if (call_fails(f, "disarm", e))
+		return -EIO;
+	if (f->handler && f->handler != h)
+		live_broke(f, "somebody else's handler was disarmed");
+	for (size_t i = 0; i < f->n_vcpus; i++) {
 		live_vcpu_ask(f, i);
 		if (f->vcpus[i].held)
 			live_broke(f, "a vCPU was left held");
 	}
-	f->handler = h;
+	f->handler = NULL;
 	return 0;
 }
 
@@ -192,10 +204,12 @@ static void barrier_all(struct fake_live *f, struct backend_barrier *ret)
 	ret->waited_us++;
 }
 
-static int live_trap_hw(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e)
+static int live_trap_hw(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+			struct backend_barrier *ret, struct err *e)
 {
 	struct fake_live *f = fake(b);
 
+	(void)h;
 	if (call_fails(f, "trap_hw", e))
 		return -EIO;
 	for (size_t i = 0; i < n; i++)
@@ -318,6 +332,7 @@ static int sabotaged_write(struct backend *b, uint64_t gpa, const void *buf, siz
 
 static const struct backend_live_ops live_ops = {
 	.arm = live_arm,
+	.disarm = live_disarm,
 	.trap_hw = live_trap_hw,
 	.write = sabotaged_write,
 	.barrier = live_barrier,

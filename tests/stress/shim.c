@@ -25,12 +25,18 @@ static const struct backend_ops *before(const char *name)
 
 static int shim_arm(struct backend *b, struct backend_hit_handler *h, struct err *e)
 {
-	return before(h ? "arm" : "disarm")->live->arm(b, h, e);
+	return before("arm")->live->arm(b, h, e);
 }
 
-static int shim_trap_hw(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e)
+static int shim_disarm(struct backend *b, struct backend_hit_handler *h, struct err *e)
 {
-	return before("trap_hw")->live->trap_hw(b, gvas, n, ret, e);
+	return before("disarm")->live->disarm(b, h, e);
+}
+
+static int shim_trap_hw(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+			struct backend_barrier *ret, struct err *e)
+{
+	return before("trap_hw")->live->trap_hw(b, h, gvas, n, ret, e);
 }
 
 static int shim_live_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
@@ -76,6 +82,7 @@ void shim_on(struct shim *s, struct backend *b)
 	s->ops = *b->ops;
 	s->live = *b->ops->live;
 	s->live.arm = shim_arm;
+	s->live.disarm = shim_disarm;
 	s->live.trap_hw = shim_trap_hw;
 	s->live.write = shim_live_write;
 	s->live.barrier = shim_barrier;

@@ -185,7 +185,7 @@ static void beside_the_engine(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, ask, &stop), 0);
 	for (int i = 0; i < BARRIERS || atomic_load(&answered) < BARRIERS; i++) {
-		if (b->ops->live->trap_hw(b, NULL, 0, NULL, &e) < 0) /* a job on every vCPU */
+		if (b->ops->live->trap_hw(b, NULL, NULL, 0, NULL, &e) < 0) /* a job on every vCPU */
 			fail_msg("%s", e.text);
 		assert_int_equal(b->ops->pause(b, NULL, &was, &e), 0);
 		assert_int_equal(b->ops->resume(b, &e), 0);

@@ -313,7 +313,7 @@ static void int3(void **state)
 		store(0xcc);
 		expect(v);
 		store(0xb8);
-		assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+		assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 		expect(1);
 	}
 	assert_true(a.hits > 0);
@@ -332,7 +332,7 @@ static void arming_disturbs_nobody(void **state)
 		from[i] = counter(machine_of(b)->cpus[i].stats_fd, "signal_exits");
 	for (int i = 0; i < 1000; i++) {
 		assert_int_equal(b->ops->live->arm(b, &a.handler, NULL), 0);
-		assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+		assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 	}
 	for (size_t i = 0; i < n_vcpus; i++)
 		assert_int_equal(counter(machine_of(b)->cpus[i].stats_fd, "signal_exits"), from[i]);
@@ -380,7 +380,7 @@ static void int3_hold_and_release(void **state)
 	atomic_store(&a.hold, true);
 	usleep(10000);
 	store(0xb8);
-	assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 	expect(1);
 }
 
@@ -427,8 +427,8 @@ static void hw_traps(void **state)
 	(void)state;
 	NEED(BACKEND_TRAP_HW);
 	assert_int_equal(b->ops->live->arm(b, &a.handler, NULL), 0);
-	assert_int_equal(b->ops->live->trap_hw(b, gvas, 5, &count, NULL), -ENOSPC);
-	assert_int_equal(b->ops->live->trap_hw(b, gvas, 1, &count, NULL), 0);
+	assert_int_equal(b->ops->live->trap_hw(b, &a.handler, gvas, 5, &count, NULL), -ENOSPC);
+	assert_int_equal(b->ops->live->trap_hw(b, &a.handler, gvas, 1, &count, NULL), 0);
 	assert_int_equal(count.kicked + count.already_out, n_vcpus);
 	expect(9);
 	/* Resumed on the trap itself: the instruction under it runs. */
@@ -436,11 +436,73 @@ static void hw_traps(void **state)
 	unsigned hits = atomic_load(&a.hits);
 	expect(1);
 	assert_true(atomic_load(&a.hits) > hits);
-	assert_int_equal(b->ops->live->trap_hw(b, NULL, 0, &count, NULL), 0);
-	assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->trap_hw(b, &a.handler, NULL, 0, &count, NULL), 0);
+	assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 	hits = atomic_load(&a.hits);
 	expect(1);
 	assert_int_equal(a.hits, hits);
+}
+
+/* At the RET of FUNCTION, which everybody may execute. */
+struct watcher {
+	struct backend_hit_handler handler;
+	atomic_uint hits;
+};
+
+static enum backend_verdict watch(struct backend_hit_handler *h, struct backend *be, size_t vcpu, enum backend_trap kind,
+				  struct vcpu_regs *regs, struct backend_fault *fault)
+{
+	struct watcher *w = container_of(h, struct watcher, handler);
+
+	(void)be, (void)vcpu, (void)fault;
+	if (kind != BACKEND_TRAP_KIND_HW || regs->rip != FUNCTION + 5)
+		return BACKEND_HIT_FOREIGN;
+	atomic_fetch_add(&w->hits, 1);
+	return BACKEND_HIT_RESUME;
+}
+
+static bool watched(struct watcher *w)
+{
+	unsigned hits = atomic_load(&w->hits);
+
+	for (uint64_t end = now_us() + 10 * SECOND; atomic_load(&w->hits) == hits && now_us() < end;)
+		sched_yield();
+	return atomic_load(&w->hits) > hits;
+}
+
+/* The one stays armed and is asked all the time, the other comes, holds vCPUs and goes. */
+static void two_handlers(void **state)
+{
+	struct answer a = { .handler.hit = hit, .kind = BACKEND_TRAP_KIND_HW };
+	struct watcher w = { .handler.hit = watch }, third = w;
+	const uint64_t here = FUNCTION + 5, gvas[] = { FUNCTION, 1, 2, 3 };
+	const struct backend_live_ops *live = b ? b->ops->live : NULL;
+
+	(void)state;
+	NEED(BACKEND_TRAP_HW);
+	assert_int_equal(live->arm(b, &w.handler, NULL), 0);
+	assert_int_equal(live->trap_hw(b, &w.handler, &here, 1, NULL, NULL), 0);
+	ROUNDS(v, 10, 30) {
+		assert_true(watched(&w));
+		atomic_store(&a.value, v);
+		assert_int_equal(live->arm(b, &a.handler, NULL), 0);
+		assert_int_equal(live->arm(b, &a.handler, NULL), -EBUSY);
+		assert_int_equal(live->arm(b, &third.handler, NULL), -EBUSY);
+		assert_int_equal(live->trap_hw(b, &third.handler, gvas, 1, NULL, NULL), -EINVAL);
+		assert_int_equal(live->trap_hw(b, &a.handler, gvas, 4, NULL, NULL), -ENOSPC);
+		assert_int_equal(live->trap_hw(b, &a.handler, gvas, 1, NULL, NULL), 0);
+		expect(v);
+		atomic_store(&a.hold, v % 2);
+		assert_int_equal(live->disarm(b, &a.handler, NULL), 0);
+		atomic_store(&a.hold, false);
+		expect(1);
+	}
+	assert_true(watched(&w));
+	assert_int_equal(live->disarm(b, &w.handler, NULL), 0);
+	assert_int_equal(live->disarm(b, &w.handler, NULL), 0);
+	unsigned hits = atomic_load(&w.hits);
+	expect(1);
+	assert_int_equal(w.hits, hits);
 }
 
 /* Stands at FUNCTION, with RF from before. */
@@ -473,15 +535,15 @@ static void hw_trap_despite_rf(void **state)
 	stand_with_rf();
 	uint64_t calls = result(0, 1);
 	assert_int_equal(b->ops->live->arm(b, &a.handler, NULL), 0);
-	assert_int_equal(b->ops->live->trap_hw(b, &gva, 1, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->trap_hw(b, &a.handler, &gva, 1, NULL, NULL), 0);
 	machine_park(machine, 0, false);
 	for (uint64_t end = now_us() + 10 * SECOND; !atomic_load(&a.hits) && now_us() < end;)
 		sched_yield();
 	assert_int_equal(a.hits, 1);
 	assert_int_equal(result(0, 1), calls);
 	atomic_store(&a.hold, false);
-	assert_int_equal(b->ops->live->trap_hw(b, NULL, 0, NULL, NULL), 0);
-	assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->trap_hw(b, &a.handler, NULL, 0, NULL, NULL), 0);
+	assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 	expect(1);
 }
 
@@ -530,7 +592,7 @@ static void mixed(void **state)
 			assert_int_equal(b->ops->resume(b, NULL), 0);
 			expect(77);
 			store(0xb8);
-			assert_int_equal(b->ops->live->arm(b, NULL, NULL), 0);
+			assert_int_equal(b->ops->live->disarm(b, &a.handler, NULL), 0);
 		}
 		expect(v);
 	}
@@ -550,6 +612,7 @@ int main(void)
 		ON(all, int3_hold_and_release),
 		ON(checked, machine_check_while_held),
 		ON(one, hw_traps),	    ON(all, hw_traps),
+		ON(one, two_handlers),	    ON(all, two_handlers),
 		ON(one, hw_trap_despite_rf),
 		ON(one, virtual_access),
 		ON(one, mixed),		    ON(all, mixed),

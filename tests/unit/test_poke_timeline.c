@@ -105,13 +105,14 @@ static void every_mode(void **state)
 }
 
 /* As a backend may: who is held goes on without being asked again. */
-static int arm_unasked(struct backend *b, struct backend_hit_handler *h, struct err *e)
+static int disarm_unasked(struct backend *b, struct backend_hit_handler *h, struct err *e)
 {
 	(void)b;
+	(void)h;
 	(void)e;
-	for (size_t i = 0; !h && i < f.n_vcpus; i++)
+	for (size_t i = 0; i < f.n_vcpus; i++)
 		f.vcpus[i].held = false;
-	f.handler = h;
+	f.handler = NULL;
 	return 0;
 }
 
@@ -131,7 +132,7 @@ static void holds_that_nobody_asks_about(void **state)
 		fake_live_sites(&f, 6, false);
 		live = *f.base.ops->live;
 		ops = *f.base.ops;
-		live.arm = arm_unasked;
+		live.disarm = disarm_unasked;
 		ops.live = &live;
 		f.base.ops = &ops;
 		f.plan.mode = POKE_MODE_HELD;

@@ -101,13 +101,24 @@ static int live_arm(struct backend *b, struct backend_hit_handler *h, struct err
 {
 	(void)b;
 	(void)e;
-	w.arms += h != NULL;
+	(void)h;
+	w.arms++;
 	return 0;
 }
 
-static int live_trap_hw(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e)
+static int live_disarm(struct backend *b, struct backend_hit_handler *h, struct err *e)
 {
 	(void)b;
+	(void)h;
+	(void)e;
+	return 0;
+}
+
+static int live_trap_hw(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+			struct backend_barrier *ret, struct err *e)
+{
+	(void)b;
+	(void)h;
 	(void)gvas;
 	(void)n;
 	(void)e;
@@ -142,7 +153,7 @@ static int live_release(struct backend *b, struct err *e)
 }
 
 static const struct backend_live_ops live_ops = {
-	.arm = live_arm, .trap_hw = live_trap_hw, .write = vm_write, .barrier = live_barrier, .flip = live_flip,
+	.arm = live_arm, .disarm = live_disarm, .trap_hw = live_trap_hw, .write = vm_write, .barrier = live_barrier, .flip = live_flip,
 	.release = live_release,
 };
 

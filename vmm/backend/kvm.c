@@ -227,6 +227,7 @@ static int kvm_run(struct backend *b, uint64_t timeout_us, struct backend_stop *
 
 static const struct backend_live_ops live = {
 	.arm = live_arm,
+	.disarm = live_disarm,
 	.trap_hw = live_trap_hw,
 	.write = live_write,
 	.barrier = live_barrier,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The road of backends that trap while the VM runs (our own VMM): a hit is answered on the
- * vCPU's own thread, the others never notice. Takes the backend's one hit handler from
- * attach to detach. Must never hold a vCPU.
+ * vCPU's own thread, the others never notice. One of the backend's hit handlers from
+ * attach to detach, beside that of a transaction. Must never hold a vCPU.
  */
 #include <errno.h>
 #include <time.h>
@@ -60,19 +60,19 @@ static int attach(struct borrow *b, struct err *e)
 	int r = live->arm(b->backend, &b->handler, e);
 	if (r < 0)
 		return r;
-	r = live->trap_hw(b->backend, gvas, n, NULL, e);
+	r = live->trap_hw(b->backend, &b->handler, gvas, n, NULL, e);
 	if (r < 0)
-		return live->arm(b->backend, NULL, NULL) < 0 ? -ENOTRECOVERABLE : r;
+		return live->disarm(b->backend, &b->handler, NULL) < 0 ? -ENOTRECOVERABLE : r;
 	b->attached = true;
 	return 0;
 }
 
-/* arm(NULL) that succeeds is the proof that no hit() is under way or will come. */
+/* disarm() that succeeds is the proof that no hit() is under way or will come. */
 static int detach(struct borrow *b, struct err *e)
 {
 	const struct backend_live_ops *live = b->backend->ops->live;
-	int r = live->trap_hw(b->backend, NULL, 0, NULL, e);
-	int disarmed = live->arm(b->backend, NULL, r < 0 ? NULL : e);
+	int r = live->trap_hw(b->backend, &b->handler, NULL, 0, NULL, e);
+	int disarmed = live->disarm(b->backend, &b->handler, r < 0 ? NULL : e);
 
 	b->attached = disarmed < 0;
 	return r < 0 ? r : disarmed;

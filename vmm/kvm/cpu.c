@@ -79,7 +79,7 @@ static bool may_run(const struct cpu *c)
 
 	if (m->ended)
 		return true;
-	if (c->held && m->releases == c->held_since && m->handler)
+	if (c->held && m->releases == c->held_since && m->n_armed)
 		return false;
 	return !m->stop && !c->halted && !c->parked;
 }

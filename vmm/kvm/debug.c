@@ -5,7 +5,7 @@
  *
  * It reaches a vCPU only out of KVM_RUN, and taking every vCPU out twice per
  * transaction costs more than the transaction. So int3 comes to us from the start and
- * stays so; what changes is who is asked (machine.handler). A guest that uses int3 a
+ * stays so; what changes is who is asked (machine.armed). A guest that uses int3 a
  * lot pays an exit for each: a vCPU that met FOREIGN_MAX of them while nobody was
  * armed stops reporting them, and is taken out once by the next arm(). Must never be
  * off on a vCPU while somebody is armed, nor leave RFLAGS.RF where a debug register is set.
@@ -26,10 +26,27 @@ bool debug_traps_at(struct machine *m, uint64_t gva)
 	bool found = false;
 
 	pthread_mutex_lock(&m->lock);
-	for (size_t i = 0; i < m->n_hw_traps; i++)
-		found |= m->hw_traps[i] == gva;
+	for (size_t i = 0; i < m->n_armed; i++)
+		for (size_t j = 0; j < m->armed[i].n_hw; j++)
+			found |= m->armed[i].hw[j] == gva;
 	pthread_mutex_unlock(&m->lock);
 	return found;
+}
+
+/* Those of all who are armed, one register each; arm() and trap_hw() see to it that they fit. Caller holds the lock. */
+static void set_registers(const struct machine *m, struct kvm_guest_debug *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_armed; i++)
+		for (size_t j = 0; j < m->armed[i].n_hw && n < CPU_DEBUG_REGISTERS; j++, n++) {
+			d->arch.debugreg[n] = m->armed[i].hw[j];
+			d->arch.debugreg[7] |= (uint64_t)DR7_GLOBAL << (2 * n);
+		}
+	if (!n)
+		return;
+	d->control |= KVM_GUESTDBG_USE_HW_BP;
+	d->arch.debugreg[7] |= DR7_FIXED;
 }
 
 /*
@@ -57,14 +74,7 @@ int debug_apply(struct machine *m, struct cpu *c, uint32_t extra)
 	bool sw = m->sw_traps && !c->sw_off;
 	if (sw)
 		d.control |= KVM_GUESTDBG_USE_SW_BP;
-	if (m->n_hw_traps) {
-		d.control |= KVM_GUESTDBG_USE_HW_BP;
-		d.arch.debugreg[7] = DR7_FIXED;
-		for (size_t i = 0; i < m->n_hw_traps; i++) {
-			d.arch.debugreg[i] = m->hw_traps[i];
-			d.arch.debugreg[7] |= (uint64_t)DR7_GLOBAL << (2 * i);
-		}
-	}
+	set_registers(m, &d);
 	pthread_mutex_unlock(&m->lock);
 	if (d.control)
 		d.control |= KVM_GUESTDBG_ENABLE;
@@ -86,13 +96,13 @@ int debug_start(struct machine *m)
 	return r;
 }
 
-/* On the vCPU's own thread. With the lock, as arm() looks at sw_off and sets the handler under it. */
+/* On the vCPU's own thread. With the lock, as arm() looks at sw_off and adds the handler under it. */
 int debug_foreign(struct cpu *c)
 {
 	struct machine *m = c->m;
 
 	pthread_mutex_lock(&m->lock);
-	bool off = m->sw_traps && !m->handler && !c->sw_off && ++c->foreign >= FOREIGN_MAX;
+	bool off = m->sw_traps && !m->n_armed && !c->sw_off && ++c->foreign >= FOREIGN_MAX;
 	if (off)
 		c->sw_off = true;
 	pthread_mutex_unlock(&m->lock);

@@ -10,7 +10,9 @@
 
 /* live.c */
 int live_arm(struct backend *b, struct backend_hit_handler *h, struct err *e);
-int live_trap_hw(struct backend *b, const uint64_t *gvas, size_t n, struct backend_barrier *ret, struct err *e);
+int live_disarm(struct backend *b, struct backend_hit_handler *h, struct err *e);
+int live_trap_hw(struct backend *b, struct backend_hit_handler *h, const uint64_t *gvas, size_t n,
+		 struct backend_barrier *ret, struct err *e);
 int live_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e);
 int live_release(struct backend *b, struct err *e);
 

@@ -35,6 +35,7 @@
 #include "vmm/vcpu.h"
 
 #define CPU_ALL SIZE_MAX
+#define CPU_DEBUG_REGISTERS 4u
 
 struct cpu;
 
@@ -78,7 +79,8 @@ struct cpu {
 	bool job_busy;	       /* (L) the thread is running it */
 	int job_result;	       /* (L) */
 	bool held;	       /* (L) verdict HOLD, until machine.releases changes */
-	bool in_hit;	       /* (L) asking machine.handler */
+	bool in_hit;	       /* (L) asking the handlers of machine.armed ... */
+	uint64_t asked_at;     /* (L) ... that were there at this machine.releases */
 	bool sw_applied;       /* (L) KVM has been told to report int3 to us */
 	bool sw_off;	       /* (L) ... and that it need not: the guest uses int3 itself */
 	unsigned foreign;      /* (L) int3 of the guest since the last arm() */
@@ -91,6 +93,13 @@ struct cpu {
 	unsigned retries;      /* failed emulations of retry_rip in a row */
 	uint64_t retry_rip;
 	struct walk walk;      /* for read_virtual, made on first use */
+};
+
+/* Somebody who is asked about traps, and his debug registers. */
+struct armed {
+	struct backend_hit_handler *handler;
+	uint64_t hw[CPU_DEBUG_REGISTERS];
+	size_t n_hw;
 };
 
 struct machine {
@@ -121,10 +130,10 @@ struct machine {
 	enum backend_run_state end_state;    /* (L) SHUTDOWN or BROKEN */
 	enum backend_event_kind end_event;   /* (L) not yet fetched */
 	char end_reason[256];		     /* (L) */
-	struct backend_hit_handler *handler; /* (L) NULL: not armed */
+	struct armed armed[BACKEND_HANDLERS_MAX]; /* (L) in the order they came */
+	size_t n_armed;			     /* (L) 0: nobody is asked */
+	unsigned disarming;		     /* (L) somebody waits for answers to end */
 	uint64_t releases;		     /* (L) */
-	uint64_t hw_traps[4];		     /* (L) */
-	size_t n_hw_traps;		     /* (L) */
 	bool sw_traps;			     /* (L) int3 comes to us, armed or not; see debug.c */
 };
 

@@ -102,8 +102,8 @@ static int probe_hw(struct machine_abilities *a, struct err *e)
 	if (r < 0)
 		return r;
 	struct cpu *c = &m->cpus[0];
-	m->hw_traps[0] = PROBE_CODE + 1;
-	m->n_hw_traps = 1;
+	m->armed[0] = (struct armed){ .hw = { PROBE_CODE + 1 }, .n_hw = 1 };
+	m->n_armed = 1;
 	if (debug_apply(m, c, 0) < 0 || cpu_enter(c) < 0)
 		return 0;
 	if (c->run->exit_reason != KVM_EXIT_DEBUG || !(c->run->debug.arch.dr6 & 1) || rip_of(c) != PROBE_CODE + 1)

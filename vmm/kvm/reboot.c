@@ -70,8 +70,7 @@ static void forget(struct machine *m)
 	m->started = false;
 	m->stop = false;
 	atomic_store(&m->ended, false);
-	m->handler = NULL;
-	m->n_hw_traps = 0;
+	m->n_armed = 0;
 	m->sw_traps = false;
 	m->releases++;
 	m->end_reason[0] = '\0';

@@ -20,27 +20,35 @@
 #define DR6_BS	  (1ull << 14)
 #define RETRIES_MAX 8
 
+/* Who is asked about one trap. */
+struct asked {
+	struct backend_hit_handler *handlers[BACKEND_HANDLERS_MAX];
+	size_t n;
+	uint64_t releases;
+};
+
 /*
- * Between these two arm(NULL) waits for this vCPU: the handler is there until it has answered, and the
+ * Between these two disarm() waits for this vCPU: the handlers are there until it has its answer, and the
  * copy it is stepped through stays until it is out of it.
  */
-static struct backend_hit_handler *ask_begin(struct cpu *c, uint64_t *ret_releases)
+static void ask_begin(struct cpu *c, struct asked *ret)
 {
 	struct machine *m = c->m;
 
 	pthread_mutex_lock(&m->lock);
-	struct backend_hit_handler *h = m->handler;
-	c->in_hit = h;
-	*ret_releases = m->releases;
+	ret->n = m->n_armed;
+	for (size_t i = 0; i < m->n_armed; i++)
+		ret->handlers[i] = m->armed[i].handler;
+	ret->releases = c->asked_at = m->releases;
+	c->in_hit = m->n_armed > 0;
 	pthread_mutex_unlock(&m->lock);
-	return h;
 }
 
 static void ask_end(struct cpu *c)
 {
 	pthread_mutex_lock(&c->m->lock);
 	c->in_hit = false;
-	if (!c->m->handler)
+	if (c->m->disarming)
 		pthread_cond_broadcast(&c->m->done);
 	pthread_mutex_unlock(&c->m->lock);
 }
@@ -150,8 +158,8 @@ static int deliver_fault(struct cpu *c, enum backend_trap kind, struct vcpu_regs
 	return kind == BACKEND_TRAP_KIND_INT3 ? deliver_bp(c, regs) : deliver_db(c);
 }
 
-/* Nobody is armed: a 0xCC that is gone from memory was ours a moment ago and is executed anew; else it is the guest's. */
-static enum backend_verdict unarmed(struct cpu *c, enum backend_trap kind, const struct vcpu_regs *regs)
+/* Nobody's who is armed: a 0xCC that is gone from memory was ours a moment ago and is executed anew; else it is the guest's. */
+static enum backend_verdict unclaimed(struct cpu *c, enum backend_trap kind, const struct vcpu_regs *regs)
 {
 	struct backend_fault fault;
 	uint8_t byte;
@@ -176,7 +184,7 @@ static bool armed_since(struct machine *m, uint64_t releases)
 static enum backend_verdict ask_nobody(struct cpu *c, enum backend_trap kind, const struct vcpu_regs *regs,
 				       uint64_t releases)
 {
-	enum backend_verdict verdict = unarmed(c, kind, regs);
+	enum backend_verdict verdict = unclaimed(c, kind, regs);
 
 	if (verdict == BACKEND_HIT_FOREIGN && armed_since(c->m, releases))
 		return BACKEND_HIT_HOLD;
@@ -188,14 +196,18 @@ static enum backend_verdict ask_nobody(struct cpu *c, enum backend_trap kind, co
 static enum backend_verdict ask(struct cpu *c, enum backend_trap kind, struct vcpu_regs *regs,
 				struct backend_fault *fault, uint64_t *ret_releases)
 {
-	struct backend_hit_handler *h = ask_begin(c, ret_releases);
+	enum backend_verdict verdict = BACKEND_HIT_FOREIGN;
+	struct asked who;
 
-	if (!h)
-		return ask_nobody(c, kind, regs, *ret_releases);
-	enum backend_verdict verdict = h->hit(h, &c->m->base, c->index, kind, regs, fault);
-	if (verdict != BACKEND_HIT_STEP) /* then step_copy() ends it */
+	ask_begin(c, &who);
+	*ret_releases = who.releases;
+	for (size_t i = 0; i < who.n && verdict == BACKEND_HIT_FOREIGN; i++)
+		verdict = who.handlers[i]->hit(who.handlers[i], &c->m->base, c->index, kind, regs, fault);
+	if (verdict == BACKEND_HIT_STEP) /* step_copy() ends it */
+		return verdict;
+	if (who.n)
 		ask_end(c);
-	return verdict;
+	return verdict == BACKEND_HIT_FOREIGN ? ask_nobody(c, kind, regs, who.releases) : verdict;
 }
 
 static void deliver(struct cpu *c, enum backend_trap kind)

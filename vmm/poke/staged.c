@@ -59,7 +59,7 @@ static int traps_hw(struct poke_tx *t, struct err *e)
 					return err_set(e, ERR_REFUSED, EOPNOTSUPP, "trap", "too few debug registers");
 				gvas[n++] = t->plan->sites[i].gva + at;
 			}
-	int r = t->backend->ops->live->trap_hw(t->backend, gvas, n, &done, e);
+	int r = t->backend->ops->live->trap_hw(t->backend, &t->traps->handler, gvas, n, &done, e);
 	if (r >= 0)
 		poke_barrier_count(t, &done, TIMELINE_BARRIER, start, "debug registers set");
 	return r < 0 ? r : 0;
@@ -155,7 +155,7 @@ static int disarm_once(struct poke_tx *t, struct err *e)
 	const struct backend_live_ops *live = t->backend->ops->live;
 	struct backend_barrier done = { 0 };
 	uint64_t start = now_us();
-	int r = int3(t) ? 0 : live->trap_hw(t->backend, NULL, 0, &done, e);
+	int r = int3(t) ? 0 : live->trap_hw(t->backend, &t->traps->handler, NULL, 0, &done, e);
 
 	if (r < 0)
 		return r;
@@ -165,13 +165,13 @@ static int disarm_once(struct poke_tx *t, struct err *e)
 	r = live->release(t->backend, e);
 	uint64_t released = now_us();
 	if (r >= 0)
-		r = live->arm(t->backend, NULL, e);
+		r = live->disarm(t->backend, &t->traps->handler, e);
 	if (r >= 0)
 		poke_traps_let_go(t->traps, released);
 	return r < 0 ? r : poke_copies_remove(t, e);
 }
 
-/* Who is held asks again after the release and executes what is there; arm() waits for all who were asking. */
+/* Who is held asks again after the release and executes what is there; disarm() waits for all who were asking. */
 int poke_staged_disarm(struct poke_tx *t, struct err *e)
 {
 	struct err why = { 0 };
