@@ -77,6 +77,11 @@ static uint64_t fn_msleep(struct fake_borrow *f, bool *ret_stay)
 	return 0;
 }
 
+static void set_owner(struct fake_borrow *f, uint64_t task)
+{
+	memcpy(guest_image_at(&f->image, FB_MUTEX), &task, sizeof(task));
+}
+
 static uint64_t fn_lock(struct fake_borrow *f, bool *ret_stay)
 {
 	*ret_stay = f->mutex_elsewhere;
@@ -85,6 +90,7 @@ static uint64_t fn_lock(struct fake_borrow *f, bool *ret_stay)
 			fake_borrow_broke(f, "text_mutex is taken twice");
 		f->mutex_held = true;
 		f->locks++;
+		set_owner(f, 0xffff888000123440 | 1); /* with a waiter */
 	}
 	return 0;
 }
@@ -95,6 +101,7 @@ static uint64_t fn_unlock(struct fake_borrow *f, bool *ret_stay)
 	if (!f->mutex_held)
 		fake_borrow_broke(f, "text_mutex is given back by who does not hold it");
 	f->mutex_held = false;
+	set_owner(f, 0);
 	return 0;
 }
 
@@ -142,10 +149,14 @@ static uint64_t fn_x(struct fake_borrow *f, bool *ret_stay)
 	return f->odd_pages ? 0 : protect(f, 1ull << 63);
 }
 
-static uint64_t fn_nothing(struct fake_borrow *f, bool *ret_stay)
+/* Takes its time, like msleep(). */
+static uint64_t fn_wait(struct fake_borrow *f, bool *ret_stay)
 {
-	(void)f;
-	(void)ret_stay;
+	if (!f->sleeping) {
+		f->sleeping = 9;
+		f->waits++;
+	}
+	*ret_stay = f->never || --f->sleeping;
 	return 0xbad;
 }
 
@@ -155,7 +166,7 @@ static const struct {
 } functions[] = {
 	{ "int_sqrt", fn_sqrt },
 	{ "msleep", fn_msleep },
-	{ "synchronize_rcu", fn_nothing },
+	{ "synchronize_rcu", fn_wait },
 	{ "module_alloc", fn_alloc },
 	{ "vfree", fn_free },
 	{ "set_memory_ro", fn_ro },
@@ -306,10 +317,12 @@ static int fb_regs_set(struct backend *b, size_t vcpu, const struct vcpu_regs *r
 
 static int fb_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
 {
-	(void)hook;
-	(void)e;
 	if (fake(b)->paused)
 		return -EALREADY;
+	int r = hook ? hook->before(hook, fake(b)->running, e) : 0;
+	if (r < 0)
+		return r;
+	b->stop_asked_us = now_us();
 	fake(b)->paused = true;
 	*ret = fake(b)->running;
 	return 0;
@@ -400,14 +413,15 @@ void fake_borrow_init(struct fake_borrow *f, bool is_live)
 	/* endbr64; nopl 0(%rax,%rax); mov 0x70(%rdi),%rdx; ret, padded to FB_LEAVE */
 	static const uint8_t code[] = { 0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0x00, 0x00,
 					0x48, 0x8b, 0x57, 0x70, 0x66, 0x66, 0x90, 0xc3 };
-	struct guest_image_symbol extra[ARRAY_SIZE(functions) + 2] = {
+	struct guest_image_symbol extra[ARRAY_SIZE(functions) + 3] = {
+		{ FB_MUTEX, "text_mutex" },
 		{ FB_ENTRY, BORROW_SYSCALL_FN },
 		{ FB_ENTRY + sizeof(code), "what_follows" },
 	};
 
 	memset(f, 0, sizeof(*f));
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
-		extra[i + 2] = (struct guest_image_symbol){ function_addr(i), functions[i].name };
+		extra[i + 3] = (struct guest_image_symbol){ function_addr(i), functions[i].name };
 	guest_image_build(&f->image, &(struct guest_image_options){ .extra = extra, .n_extra = ARRAY_SIZE(extra) });
 	memcpy(guest_image_at(&f->image, FB_ENTRY), code, sizeof(code));
 	for (uint64_t at = 0; at < 0x4000; at += 4096)

@@ -21,6 +21,7 @@
 #define FB_STACK_SIZE 0x4000u
 #define FB_STACK_PA   (IMAGE_RAM - FB_STACK_SIZE)
 #define FB_MODULE     (IMAGE_BASE + 0x180000) /* payload memory */
+#define FB_MUTEX      (IMAGE_BASE + 0xfc0)    /* text_mutex: its first word is the owner */
 
 struct fake_borrow {
 	struct backend base;
@@ -41,7 +42,7 @@ struct fake_borrow {
 	bool odd_pages;	      /* set_memory_x() lies */
 	bool clobber;	      /* int_sqrt() does not give RBX back */
 	bool never;	      /* msleep() does not end */
-	unsigned syscalls, locks, sleeps;
+	unsigned syscalls, locks, sleeps, waits;
 	const char *broken; /* first rule that was broken */
 
 	/* called before each step; may change anything */

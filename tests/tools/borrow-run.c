@@ -188,7 +188,7 @@ static int do_rcu(uint64_t ms, struct err *e)
 
 static int do_lock(uint64_t ms, struct err *e)
 {
-	return borrow_text_lock(run.borrow, ms * 1000, e);
+	return borrow_text_lock(run.borrow, CALL_US, ms * 1000, e);
 }
 
 static int do_unlock(uint64_t arg, struct err *e)

@@ -196,13 +196,13 @@ static void test_text_lock(void **state)
 	struct fixture *x = *state;
 	uint64_t n = 1;
 
-	assert_int_equal(borrow_text_lock(x->b, LONG_US, &x->e), 0);
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
 	assert_true(x->f.mutex_held);
 	for (int i = 0; i < 1000 && sleeps(x) < 3; i++)
 		assert_int_equal(borrow_let_run(x->b, SHORT_US, &x->e), 0);
 	assert_true(x->f.mutex_held && sleeps(x) >= 3);
 	assert_int_equal(borrow_call(x->b, BORROW_INT_SQRT, &n, 1, LONG_US, NULL, &x->e), -EBUSY);
-	assert_true(borrow_text_lock(x->b, LONG_US, &x->e) == -EBUSY && x->f.mutex_held);
+	assert_true(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e) == -EBUSY && x->f.mutex_held);
 }
 
 static void test_text_unlock(void **state)
@@ -211,7 +211,7 @@ static void test_text_unlock(void **state)
 
 	assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), -EINVAL);
 	for (unsigned i = 1; i <= 50; i++) {
-		assert_int_equal(borrow_text_lock(x->b, LONG_US, &x->e), 0);
+		assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
 		assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), 0);
 		assert_false(x->f.mutex_held);
 		assert_int_equal(x->f.locks, i);
@@ -223,13 +223,131 @@ static void test_text_lock_late(void **state)
 	struct fixture *x = *state;
 
 	x->f.mutex_elsewhere = true;
-	assert_int_equal(borrow_text_lock(x->b, SHORT_US, &x->e), -ETIMEDOUT);
-	assert_string_equal(x->e.rule, "borrow-slow");
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, SHORT_US, &x->e), -ETIMEDOUT);
+	assert_string_equal(x->e.rule, "guest-poking");
 	/* it gets the mutex after all, and gives it back before anything else is done */
 	x->f.mutex_elsewhere = false;
 	assert_int_equal(square_root(x, 49), 7);
 	assert_int_equal(x->f.locks, 1);
 	assert_false(x->f.mutex_held);
+}
+
+static void test_text_lock_absent(void **state)
+{
+	struct fixture *x = *state;
+
+	x->f.nonce[0]++;
+	assert_int_equal(borrow_text_lock(x->b, SHORT_US, LONG_US, &x->e), -ETIMEDOUT);
+	assert_string_equal(x->e.rule, "borrow-absent");
+	x->f.nonce[0]--;
+}
+
+/* The mutex is asked, not the traps: a thread that went its way unseen does not count as holding it. */
+static void test_text_held(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(borrow_text_held(x->b, &x->e), 0);
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(borrow_text_held(x->b, &x->e), 1);
+		assert_int_equal(borrow_let_run(x->b, 1000, &x->e), 0);
+	}
+	x->f.n_traps = 0; /* as if no hit were reported any more */
+	for (int i = 0; i < 40; i++)
+		fake_borrow_step(&x->f);
+	assert_int_equal(borrow_text_held(x->b, &x->e), 0);
+}
+
+/* With the mutex: waits for all tasks, and holds it before, meanwhile and afterwards. */
+static void test_rcu_tasks_kept(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
+	assert_int_equal(borrow_text_spare(x->b, &x->e), 0);
+	for (unsigned i = 1; i <= 20; i++) {
+		assert_int_equal(borrow_rcu_tasks(x->b, LONG_US, &x->e), 0);
+		assert_int_equal(x->f.waits, i);
+		assert_int_equal(borrow_text_held(x->b, &x->e), 1);
+	}
+	assert_int_equal(x->f.locks, 1);
+	assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), 0);
+	assert_int_equal(borrow_text_held(x->b, &x->e), 0);
+}
+
+/* Not in time: the mutex is still held, and the wait may be asked for again when it has ended. */
+static void test_rcu_tasks_kept_late(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t n = 81, root = 0;
+
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
+	x->f.never = true;
+	assert_int_equal(borrow_rcu_tasks(x->b, SHORT_US, &x->e), -ETIMEDOUT);
+	x->f.never = false;
+	int r = -EBUSY;
+	for (int i = 0; i < 1000 && r < 0; i++) {
+		assert_int_equal(borrow_let_run(x->b, 1000, &x->e), 0);
+		assert_int_equal(borrow_text_held(x->b, &x->e), 1);
+		r = borrow_rcu_tasks(x->b, LONG_US, &x->e);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), 0);
+	assert_int_equal(borrow_call(x->b, BORROW_INT_SQRT, &n, 1, LONG_US, &root, &x->e), 0);
+	assert_int_equal(root, 9);
+}
+
+static void test_spare(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(borrow_text_spare(x->b, &x->e), -EINVAL);
+	assert_int_equal(x->f.n_traps, 3);
+	assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
+	assert_int_equal(borrow_text_spare(x->b, &x->e), 0);
+	assert_int_equal(x->f.n_traps, BORROW_TRAPS_KEPT);
+	unsigned before = sleeps(x);
+	for (int i = 0; i < 1000 && sleeps(x) < before + 3; i++)
+		assert_int_equal(borrow_let_run(x->b, SHORT_US, &x->e), 0);
+	assert_int_equal(borrow_text_held(x->b, &x->e), 1);
+	assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), 0);
+	assert_int_equal(x->f.n_traps, 3);
+	assert_int_equal(square_root(x, 36), 6);
+}
+
+struct told {
+	struct backend_pause_hook hook;
+	unsigned times;
+};
+
+static int tell(struct backend_pause_hook *hook, bool was_running, struct err *e)
+{
+	struct told *told = container_of(hook, struct told, hook);
+
+	assert_true(was_running);
+	return told->times++ ? err_set(e, ERR_FAILED, EIO, "", "told to fail") : 0;
+}
+
+/* The stop is announced to who asked for that, and does not happen when he fails. */
+static void test_hook(void **state)
+{
+	struct fixture *x = *state;
+	struct told told = { .hook.before = tell };
+	struct borrow_config config = {
+		.backend = &x->f.base, .guest = x->g, .nonce = { x->f.nonce[0], x->f.nonce[1] }, .hook = &told.hook,
+	};
+	struct borrow_stats stats;
+
+	borrow_end(TAKE_PTR(x->b), NULL);
+	assert_int_equal(borrow_begin(&config, &x->b, &x->e), 0);
+	assert_int_equal(told.times, 1);
+	assert_int_equal(square_root(x, 49), 7);
+	borrow_stats(x->b, &stats);
+	assert_true(stats.stopped_us && stats.longest_stop_us);
+	borrow_end(TAKE_PTR(x->b), NULL);
+	assert_int_equal(borrow_begin(&config, &x->b, &x->e), -EIO);
+	assert_false(x->f.paused);
 }
 
 static void test_rcu_tasks(void **state)
@@ -314,8 +432,16 @@ static void op_sleep(struct fixture *x)
 
 static void op_lock(struct fixture *x)
 {
-	if (borrow_text_lock(x->b, 2000, NULL) == 0) {
+	if (borrow_text_lock(x->b, 2000, 2000, NULL) == 0) {
 		borrow_let_run(x->b, 500, NULL);
+		borrow_text_unlock(x->b, 2000, NULL);
+	}
+}
+
+static void op_kept(struct fixture *x)
+{
+	if (borrow_text_lock(x->b, 2000, 2000, NULL) == 0) {
+		borrow_rcu_tasks(x->b, 2000, NULL);
 		borrow_text_unlock(x->b, 2000, NULL);
 	}
 }
@@ -323,11 +449,11 @@ static void op_lock(struct fixture *x)
 /* Every operation is left after every step of the guest: traps gone, nobody answers. */
 static void test_leave_anywhere(void **state)
 {
-	static void (*const ops[])(struct fixture * x) = { op_call, op_sleep, op_lock };
+	static void (*const ops[])(struct fixture * x) = { op_call, op_sleep, op_lock, op_kept };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
-		for (unsigned leave_at = 1; leave_at < 30; leave_at++) {
+		for (unsigned leave_at = 1; leave_at < 50; leave_at++) {
 			struct fixture *x = fixture_new(false);
 			assert_int_equal(begin(x), 0);
 			x->f.before = count_down;
@@ -375,7 +501,13 @@ int main(void)
 		BOTH(test_text_lock),
 		BOTH(test_text_unlock),
 		cmocka_unit_test_setup_teardown(test_text_lock_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_text_lock_absent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_text_held, setup, teardown),
 		BOTH(test_rcu_tasks),
+		BOTH(test_rcu_tasks_kept),
+		cmocka_unit_test_setup_teardown(test_rcu_tasks_kept_late, setup, teardown),
+		{ "test_spare live", test_spare, setup_live, teardown_live, NULL },
+		cmocka_unit_test_setup_teardown(test_hook, setup, teardown),
 		BOTH(test_exec),
 		cmocka_unit_test_setup_teardown(test_exec_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),

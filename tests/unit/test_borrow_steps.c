@@ -190,8 +190,8 @@ static void test_steps_stack_gone(void **state)
 /* Traps that are not reported: noticed at the thread's next entry at the latest, and never taken for a result. */
 static void test_steps_missed(void **state)
 {
-	static const enum borrow_state inside[] = { BORROW_CALLED, BORROW_LOCKING, BORROW_KEPT, BORROW_RELEASED,
-						    BORROW_LEAVING };
+	static const enum borrow_state inside[] = { BORROW_CALLED,	BORROW_LOCKING,	 BORROW_KEPT,	BORROW_KEPT_WANTED,
+						    BORROW_KEPT_CALLED, BORROW_RELEASED, BORROW_LEAVING };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(inside) / sizeof(*inside); i++) {
@@ -213,10 +213,38 @@ static void test_steps_missed(void **state)
 		assert_int_equal(borrow_steps_hit(&s, &m.ops, &r), BORROW_PASS);
 		/* the unlock function's trap was missed: the mutex is not held any more */
 		s.state = inside[i];
-		int want = inside[i] == BORROW_LOCKING || inside[i] == BORROW_KEPT ? BORROW_PASS : BORROW_GO;
+		int want = inside[i] >= BORROW_LOCKING && inside[i] <= BORROW_KEPT_CALLED ? BORROW_PASS : BORROW_GO;
 		assert_int_equal(borrow_steps_hit(&s, &m.ops, &r), want);
 		assert_int_equal(s.state, want == BORROW_GO ? BORROW_DONE : BORROW_MISSED);
 	}
+}
+
+/* A function with text_mutex held: it returns to the unlock function, as a sleep does, and is slept after. */
+static void test_steps_kept(void **state)
+{
+	struct vcpu_regs r = entry_regs();
+	struct borrow_steps s;
+	struct stack m;
+
+	(void)state;
+	steps_init(&s, &m);
+	s.saved = r;
+	s.back = 0xffffffff81000480;
+	s.sleep_fn = 0xffffffff81004000;
+	s.state = BORROW_KEPT_WANTED;
+	r.rip = s.site[BORROW_AT_UNLOCK];
+	r.gpr[VCPU_RSP] = STACK + 0x2ff8;
+	assert_false(borrow_steps_inside(&(struct borrow_steps){ .state = BORROW_DONE }));
+	assert_true(borrow_steps_inside(&s) && borrow_steps_holds(&s));
+	assert_int_equal(borrow_steps_hit(&s, &m.ops, &r), BORROW_GO);
+	assert_true(s.state == BORROW_KEPT_CALLED && r.rip == s.fn && r.gpr[VCPU_RSP] == STACK + 0x2ff0);
+	assert_true(m.words[0x2ff0 / 8] == s.site[BORROW_AT_UNLOCK] && r.gpr[VCPU_RDI] == 11);
+	r.rip = s.site[BORROW_AT_UNLOCK];
+	r.gpr[VCPU_RSP] = STACK + 0x2ff8;
+	r.gpr[VCPU_RAX] = 78;
+	assert_int_equal(borrow_steps_hit(&s, &m.ops, &r), BORROW_GO);
+	assert_true(s.state == BORROW_KEPT && s.result == 78 && s.stats.calls == 1 && r.rip == s.sleep_fn);
+	assert_true(r.gpr[VCPU_RDI] == BORROW_KEEP_MS && m.words[0x2ff0 / 8] == s.site[BORROW_AT_UNLOCK]);
 }
 
 int main(void)
@@ -226,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_steps_entry),
 		cmocka_unit_test(test_steps_stack_gone),
 		cmocka_unit_test(test_steps_missed),
+		cmocka_unit_test(test_steps_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

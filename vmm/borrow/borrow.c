@@ -30,7 +30,9 @@ static int find_all(struct borrow *b, struct err *e)
 	b->steps.text_end = facts->text_end;
 	b->steps.lock_fn = b->function[BORROW_TEXT_LOCK];
 	b->steps.sleep_fn = b->function[BORROW_MSLEEP];
-	if (b->steps.lock_fn && b->steps.sleep_fn)
+	if (guest_symbol_find(b->guest, "text_mutex", &b->mutex, NULL, NULL) < 0)
+		b->mutex = 0;
+	if (b->steps.lock_fn && b->steps.sleep_fn && b->mutex)
 		b->steps.site[BORROW_AT_UNLOCK] = b->function[BORROW_TEXT_UNLOCK];
 	return borrow_find_syscall(b, e);
 }
@@ -46,6 +48,7 @@ int borrow_begin(const struct borrow_config *config, struct borrow **ret, struct
 	pthread_cond_init(&b->changed, NULL);
 	b->backend = config->backend;
 	b->guest = config->guest;
+	b->hook = config->hook;
 	memcpy(b->steps.nonce, config->nonce, sizeof(b->steps.nonce));
 	int r = b->backend->ops->info(b->backend, &info, e);
 	if (r < 0)
@@ -211,10 +214,12 @@ int borrow_call(struct borrow *b, enum borrow_function f, const uint64_t *args, 
 /* kernel/rcu: without CONFIG_TASKS_RCU the kernel defines the one as the other. */
 int borrow_rcu_tasks(struct borrow *b, uint64_t timeout_us, struct err *e)
 {
-	bool has = borrow_has(b, BORROW_SYNCHRONIZE_RCU_TASKS);
+	enum borrow_function f = borrow_has(b, BORROW_SYNCHRONIZE_RCU_TASKS) ? BORROW_SYNCHRONIZE_RCU_TASKS
+									     : BORROW_SYNCHRONIZE_RCU;
 
-	return borrow_call(b, has ? BORROW_SYNCHRONIZE_RCU_TASKS : BORROW_SYNCHRONIZE_RCU, NULL, 0, timeout_us, NULL,
-			   e);
+	if (borrow_state(b) == BORROW_KEPT)
+		return borrow_call_kept(b, f, timeout_us, e);
+	return borrow_call(b, f, NULL, 0, timeout_us, NULL, e);
 }
 
 int borrow_let_run(struct borrow *b, uint64_t us, struct err *e)
@@ -228,5 +233,7 @@ void borrow_stats(struct borrow *b, struct borrow_stats *ret)
 {
 	pthread_mutex_lock(&b->lock);
 	*ret = b->steps.stats;
+	ret->stopped_us = b->stopped_us;
+	ret->longest_stop_us = b->longest_stop_us;
 	pthread_mutex_unlock(&b->lock);
 }

@@ -63,6 +63,7 @@ enum borrow_function {
 };
 
 struct backend;
+struct backend_pause_hook;
 struct guest;
 struct borrow;
 
@@ -70,6 +71,7 @@ struct borrow_config {
 	struct backend *backend; /* with BACKEND_TRAP_HW; not paused. Outlives the borrow */
 	struct guest *guest;	 /* of the kernel that runs there. Outlives the borrow */
 	uint64_t nonce[2];	 /* what the thread passes; made anew for each boot of the agent */
+	struct backend_pause_hook *hook; /* of the pause that this is on a backend that stops; NULL: none */
 };
 
 struct borrow_stats {
@@ -77,6 +79,8 @@ struct borrow_stats {
 	unsigned long foreign; /* hits of others, let go at once */
 	unsigned long stops;   /* hits in all */
 	unsigned long keeps;   /* sleeps with text_mutex held */
+	uint64_t stopped_us;   /* now_us() when the VM last came to a stop; 0 on a backend that traps live */
+	uint64_t longest_stop_us; /* of those that are over */
 };
 
 /*
@@ -121,14 +125,33 @@ void borrow_abandon(struct borrow *b);
  * is stopped then and the text may be changed right away. Until unlock() the thread
  * sleeps in the guest for BORROW_KEEP_MS at a time, each sleep followed by the unlock
  * function unless we are there to prolong it. Never deadlocks the guest: lock() that
- * times out gives the mutex back when it gets it. unlock() says -ENODATA when the mutex was not
+ * times out gives the mutex back when it gets it: -ETIMEDOUT, rule "borrow-absent" when the thread did not
+ * come to its syscall within come_us, "guest-poking" when it did and somebody else had the mutex until
+ * timeout_us had passed. unlock() says -ENODATA when the mutex was not
  * held all the time, because the VMM did not report a trap. -EOPNOTSUPP: no dynamic ftrace
  * in this kernel, whose pair of functions this uses because they take no argument.
  */
-int borrow_text_lock(struct borrow *b, uint64_t timeout_us, struct err *e);
+int borrow_text_lock(struct borrow *b, uint64_t come_us, uint64_t timeout_us, struct err *e);
 int borrow_text_unlock(struct borrow *b, uint64_t timeout_us, struct err *e);
 
-/* synchronize_rcu_tasks(), or what the kernel itself uses in its place when it has none. Seconds, under load. */
+/*
+ * Is it held by the task that has it since lock()? Asks the mutex itself, in the guest's memory, not the traps.
+ * 1 yes, 0 no, or -errno.
+ */
+int borrow_text_held(struct borrow *b, struct err *e);
+
+/*
+ * While text_mutex is held one debug register is enough: gives the other two back until unlock(). On a
+ * backend that traps live; elsewhere nobody else can use them and nothing is done. A thread that was lost is
+ * then told by text_held() only.
+ */
+#define BORROW_TRAPS_KEPT 1
+int borrow_text_spare(struct borrow *b, struct err *e);
+
+/*
+ * synchronize_rcu_tasks(), or what the kernel itself uses in its place when it has none. Seconds, under load.
+ * With text_mutex held too, as the kernel's own kprobe optimiser does; it stays held, also after -ETIMEDOUT.
+ */
 int borrow_rcu_tasks(struct borrow *b, uint64_t timeout_us, struct err *e);
 
 /*

@@ -18,6 +18,8 @@
 struct borrow_road {
 	int (*attach)(struct borrow *b, struct err *e);
 	int (*detach)(struct borrow *b, struct err *e);
+	/* All traps, or those only that keep text_mutex. NULL: there is nothing to be gained. */
+	int (*spare)(struct borrow *b, bool spare, struct err *e);
 	/* Until the thread is in one of the states (bit mask), or deadline_us (now_us()): -ETIMEDOUT. */
 	int (*wait)(struct borrow *b, unsigned states, uint64_t deadline_us, struct err *e);
 };
@@ -37,6 +39,10 @@ struct borrow {
 	struct backend_hit_handler handler; /* live.c */
 	bool attached;
 	size_t traps; /* stopped.c: how many are set */
+	uint64_t stopped_us, longest_stop_us; /* stopped.c */
+	struct backend_pause_hook *hook;
+	bool spared;
+	uint64_t mutex, owner; /* text_mutex, and what it held when the thread had got it: a task */
 };
 
 extern const struct borrow_road borrow_road_stopped, borrow_road_live;
@@ -50,6 +56,9 @@ int borrow_check_guest(struct borrow *b, struct err *e);
 /* Runs fn in the thread; asked names it. */
 int borrow_ask(struct borrow *b, const char *asked, enum borrow_state want, uint64_t fn, const uint64_t *args, size_t n,
 	       struct err *e);
+/* text.c: f, which takes no argument, with text_mutex held. */
+int borrow_call_kept(struct borrow *b, enum borrow_function f, uint64_t timeout_us, struct err *e);
+
 /* Like borrow_wait() for any set of states; what a failed state means is told in *e. */
 int borrow_await(struct borrow *b, unsigned states, uint64_t timeout_us, struct err *e);
 

@@ -47,20 +47,26 @@ static enum backend_verdict hit(struct backend_hit_handler *h, struct backend *b
 	return verdict == BORROW_NOT_OURS ? BACKEND_HIT_FOREIGN : BACKEND_HIT_RESUME;
 }
 
-static int attach(struct borrow *b, struct err *e)
+static int set_traps(struct borrow *b, bool spare, struct err *e)
 {
-	const struct backend_live_ops *live = b->backend->ops->live;
 	uint64_t gvas[BORROW_SITES];
 	size_t n = 0;
 
-	for (size_t at = 0; at < BORROW_SITES; at++)
+	for (size_t at = spare ? BORROW_AT_UNLOCK : 0; at < BORROW_SITES; at++)
 		if (b->steps.site[at])
 			gvas[n++] = b->steps.site[at];
+	return b->backend->ops->live->trap_hw(b->backend, &b->handler, gvas, n, NULL, e);
+}
+
+static int attach(struct borrow *b, struct err *e)
+{
+	const struct backend_live_ops *live = b->backend->ops->live;
+
 	b->handler.hit = hit;
 	int r = live->arm(b->backend, &b->handler, e);
 	if (r < 0)
 		return r;
-	r = live->trap_hw(b->backend, &b->handler, gvas, n, NULL, e);
+	r = set_traps(b, false, e);
 	if (r < 0)
 		return live->disarm(b->backend, &b->handler, NULL) < 0 ? -ENOTRECOVERABLE : r;
 	b->attached = true;
@@ -115,5 +121,6 @@ static int wait_live(struct borrow *b, unsigned states, uint64_t deadline_us, st
 const struct borrow_road borrow_road_live = {
 	.attach = attach,
 	.detach = detach,
+	.spare = set_traps,
 	.wait = wait_live,
 };

@@ -7,7 +7,7 @@
  *	S     back		S     back
  *	S-8   leave		S-8   leave	(the unlock function returns there)
  *	      fn()		S-16  unlock	(lock and sleep return there)
- *					lock(), then msleep() again and again
+ *					lock(), then msleep() again and again, or another function
  *
  * Must never put a word there that would be wrong to return to without us, and must
  * never touch a context that is not certainly the agent's thread at the entry of
@@ -103,17 +103,21 @@ static void go_to(struct vcpu_regs *r, uint64_t fn, uint64_t rsp)
 	r->rflags &= ~RFLAGS_RF;
 }
 
+static void go_to_call(const struct borrow_steps *s, struct vcpu_regs *r, uint64_t rsp)
+{
+	for (size_t i = 0; i < BORROW_ARGS_MAX; i++)
+		r->gpr[arg_gpr[i]] = s->args[i];
+	go_to(r, s->fn, rsp);
+}
+
 static int start_call(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *r)
 {
 	uint64_t rsp = s->saved.gpr[VCPU_RSP] - 8;
 	int ret = m->write(m, rsp, &s->site[BORROW_AT_LEAVE], 8);
 
-	if (ret < 0)
-		return ret;
-	for (size_t i = 0; i < BORROW_ARGS_MAX; i++)
-		r->gpr[arg_gpr[i]] = s->args[i];
-	go_to(r, s->fn, rsp);
-	return 0;
+	if (ret == 0)
+		go_to_call(s, r, rsp);
+	return ret;
 }
 
 static int start_lock(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *r)
@@ -139,6 +143,24 @@ static int keep(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_reg
 	r->gpr[VCPU_RDI] = BORROW_KEEP_MS;
 	go_to(r, s->sleep_fn, rsp);
 	return 0;
+}
+
+/* The same place on the stack as a sleep has: the function returns to the unlock function. */
+static int start_call_kept(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *r)
+{
+	uint64_t rsp = s->saved.gpr[VCPU_RSP] - 16;
+	int ret = m->write(m, rsp, &s->site[BORROW_AT_UNLOCK], 8);
+
+	if (ret == 0)
+		go_to_call(s, r, rsp);
+	return ret;
+}
+
+static int finish_kept(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *r)
+{
+	s->result = r->gpr[VCPU_RAX];
+	s->stats.calls++;
+	return keep(s, m, r);
 }
 
 /* What the RET would do, and nothing of the kernel's in what user space gets. */
@@ -173,15 +195,21 @@ static const struct step {
 	{ BORROW_LOCK_WANTED, BORROW_AT_ENTRY, start_lock, BORROW_LOCKING },
 	{ BORROW_LOCKING, BORROW_AT_UNLOCK, keep, BORROW_KEPT },
 	{ BORROW_KEPT, BORROW_AT_UNLOCK, keep, BORROW_KEPT },
+	{ BORROW_KEPT_WANTED, BORROW_AT_UNLOCK, start_call_kept, BORROW_KEPT_CALLED },
+	{ BORROW_KEPT_CALLED, BORROW_AT_UNLOCK, finish_kept, BORROW_KEPT },
 	{ BORROW_RELEASED, BORROW_AT_UNLOCK, NULL, BORROW_LEAVING },
 	{ BORROW_RELEASED, BORROW_AT_LEAVE, finish, BORROW_DONE },
 	{ BORROW_LEAVING, BORROW_AT_LEAVE, finish, BORROW_DONE },
 	{ BORROW_LOCKING, BORROW_AT_LEAVE, NULL, BORROW_MISSED },
 	{ BORROW_KEPT, BORROW_AT_LEAVE, NULL, BORROW_MISSED },
+	{ BORROW_KEPT_WANTED, BORROW_AT_LEAVE, NULL, BORROW_MISSED },
+	{ BORROW_KEPT_CALLED, BORROW_AT_LEAVE, NULL, BORROW_MISSED },
 	/* At its next syscall already. */
 	{ BORROW_CALLED, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
 	{ BORROW_LOCKING, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
 	{ BORROW_KEPT, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
+	{ BORROW_KEPT_WANTED, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
+	{ BORROW_KEPT_CALLED, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
 	{ BORROW_RELEASED, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
 	{ BORROW_LEAVING, BORROW_AT_ENTRY, NULL, BORROW_MISSED },
 };
@@ -189,6 +217,11 @@ static const struct step {
 bool borrow_steps_inside(const struct borrow_steps *s)
 {
 	return s->state >= BORROW_CALLED && s->state <= BORROW_LEAVING;
+}
+
+bool borrow_steps_holds(const struct borrow_steps *s)
+{
+	return s->state >= BORROW_KEPT && s->state <= BORROW_KEPT_CALLED;
 }
 
 static const struct step *step_find(enum borrow_state from, enum borrow_site at)

@@ -34,6 +34,8 @@ enum borrow_state {
 	BORROW_CALLED,	    /* in the function */
 	BORROW_LOCKING,	    /* waits for text_mutex */
 	BORROW_KEPT,	    /* holds it, sleeps */
+	BORROW_KEPT_WANTED, /* holds it; its next waking is the call's */
+	BORROW_KEPT_CALLED, /* in the function, with text_mutex */
 	BORROW_RELEASED,    /* holds it, gives it back when its sleep ends */
 	BORROW_LEAVING,	    /* in the unlock function */
 	BORROW_DONE,	    /* the syscall is over; result is there */
@@ -69,5 +71,8 @@ enum borrow_verdict borrow_steps_hit(struct borrow_steps *s, struct borrow_memor
 
 /* The thread is somewhere between the entry and the end of its syscall. */
 bool borrow_steps_inside(const struct borrow_steps *s);
+
+/* ... and holds text_mutex, as far as the traps tell. */
+bool borrow_steps_holds(const struct borrow_steps *s);
 
 #endif

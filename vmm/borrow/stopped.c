@@ -100,9 +100,10 @@ static int attach(struct borrow *b, struct err *e)
 	bool was_running;
 
 	b->memory.read = memory_read;
-	int r = ops->pause(b->backend, NULL, &was_running, e);
+	int r = ops->pause(b->backend, b->hook, &was_running, e);
 	if (r < 0)
 		return r;
+	b->stopped_us = b->backend->stop_asked_us;
 	r = was_running ? set_traps(b, e) : err_set(e, ERR_INACTIVE, EHOSTDOWN, "run-state", "the VM does not run");
 	if (r < 0) {
 		clear_traps(b, NULL);
@@ -113,13 +114,31 @@ static int attach(struct borrow *b, struct err *e)
 	return 0;
 }
 
+static void count_stop(struct borrow *b, uint64_t until_us)
+{
+	uint64_t took = until_us > b->stopped_us ? until_us - b->stopped_us : 0;
+
+	if (took > b->longest_stop_us)
+		b->longest_stop_us = took;
+}
+
 /* resume() takes out what could not be cleared one by one: nobody will hit a trap of ours after it. */
 static int detach(struct borrow *b, struct err *e)
 {
 	clear_traps(b, NULL);
 	int r = b->backend->ops->resume(b->backend, e);
 
+	count_stop(b, b->backend->resumed_us);
 	b->attached = false;
+	return r;
+}
+
+/* Lets the VM run until something stops it. */
+static int run(struct borrow *b, uint64_t timeout_us, struct backend_stop *ret, struct err *e)
+{
+	count_stop(b, now_us());
+	int r = b->backend->ops->run(b->backend, timeout_us, ret, e);
+	b->stopped_us = now_us();
 	return r;
 }
 
@@ -173,7 +192,7 @@ static int wait_stopped(struct borrow *b, unsigned states, uint64_t deadline_us,
 		if (now >= deadline_us)
 			return -ETIMEDOUT;
 		uint64_t left = deadline_us - now;
-		int r = b->backend->ops->run(b->backend, left < BORROW_SLICE_US ? left : BORROW_SLICE_US, &stop, e);
+		int r = run(b, left < BORROW_SLICE_US ? left : BORROW_SLICE_US, &stop, e);
 		if (r == -ETIMEDOUT || (r >= 0 && stop.trap))
 			strange = 0;
 		if (r == -ETIMEDOUT)
