@@ -382,8 +382,17 @@ static bool log_cancelled(struct poke_log *log)
 	return f->cancel_after && ++f->cancel_calls >= f->cancel_after;
 }
 
+static bool sleeper_inside(const struct fake_live *f, const struct poke_plan *plan)
+{
+	bool inside = false;
+
+	for (size_t i = 0; i < LIVE_SLEEPERS; i++)
+		inside |= live_context_inside(f, &f->sleepers[i], plan, true);
+	return inside;
+}
+
 static int scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs, const struct poke_plan *plan,
-		struct err *e)
+		bool tasks_left, struct err *e)
 {
 	struct fake_live *f = container_of(q, struct fake_live, quiesce);
 	bool busy = false;
@@ -393,12 +402,40 @@ static int scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_r
 		live_broke(f, "stacks were scanned while the VM ran");
 	for (size_t i = 0; i < f->n_vcpus; i++)
 		busy |= live_context_inside(f, &f->vcpus[i].context, plan, false);
-	for (size_t i = 0; i < LIVE_SLEEPERS; i++)
-		busy |= live_context_inside(f, &f->sleepers[i], plan, true);
+	if (tasks_left && sleeper_inside(f, plan))
+		live_broke(f, "a task is inside a range, and all were to have left");
+	busy |= !tasks_left && (f->ghosts || sleeper_inside(f, plan));
 	if (!busy || f->sabotage == LIVE_RELEASE_BEFORE_QUIESCENCE)
 		return 0;
 	err_set(e, ERR_TIMEOUT, EBUSY, "busy", "a task sleeps inside");
 	return 1;
+}
+
+/* Who was preempted inside goes on; who sleeps there, in what was called, is not waited for. */
+static bool preempted_inside(const struct fake_live *f)
+{
+	for (size_t i = 0; i < LIVE_SLEEPERS; i++)
+		if (!f->sleepers[i].in_callee && live_context_inside(f, &f->sleepers[i], &f->plan, true))
+			return true;
+	return false;
+}
+
+static int tasks_leave(struct poke_quiesce *q, uint64_t deadline_us, struct err *e)
+{
+	struct fake_live *f = container_of(q, struct fake_live, quiesce);
+
+	(void)deadline_us;
+	f->leave_calls++;
+	if (f->paused || !f->handler)
+		live_broke(f, "tasks were waited for with the VM paused, or without traps");
+	for (int i = 0; i < 400 && preempted_inside(f); i++)
+		fake_live_run(f, 20);
+	return preempted_inside(f) ? err_set(e, ERR_TIMEOUT, ETIMEDOUT, "", "a task does not leave") : 0;
+}
+
+void fake_live_tasks(struct fake_live *f)
+{
+	f->quiesce.tasks_leave = tasks_leave;
 }
 
 void fake_live_init(struct fake_live *f, uint64_t seed, size_t n_vcpus)

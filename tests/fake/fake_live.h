@@ -92,6 +92,8 @@ struct fake_live {
 	enum live_sabotage sabotage;
 	bool hide_slots; /* from the address spaces that vCPUs run in */
 	bool insomnia; /* nobody sleeps in the middle of a range */
+	bool ghosts;   /* words on stacks that look like contexts inside, for ever */
+	unsigned leave_calls;
 
 	unsigned barriers, flips, hits, holds, copies, steps, pauses, new_passes, old_passes, mid_sleeps;
 	unsigned max_kicked; /* most times one vCPU was taken out of guest mode */
@@ -109,6 +111,8 @@ void fake_live_sites(struct fake_live *f, size_t n, bool multi);
 void fake_live_site(struct fake_live *f, const char *old_hex, const char *new_hex);
 /* n places for copies of instructions. */
 void fake_live_slots(struct fake_live *f, size_t n);
+/* Its tasks can be waited for, as by synchronize_rcu_tasks(). */
+void fake_live_tasks(struct fake_live *f);
 bool fake_live_padded(const struct fake_live *f); /* they are padding again */
 uint64_t fake_live_random(struct fake_live *f);
 /* Are all sites old (new), and the rest of the text what it was? */

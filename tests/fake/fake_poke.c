@@ -82,11 +82,11 @@ static bool log_cancelled(struct poke_log *log)
 }
 
 static int scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs, const struct poke_plan *plan,
-		struct err *e)
+		bool tasks_left, struct err *e)
 {
 	struct fake_poke *p = container_of(q, struct fake_poke, quiesce);
 
-	if (plan != &p->plan || n_regs != p->backend.n_vcpus || !p->backend.paused)
+	if (tasks_left || plan != &p->plan || n_regs != p->backend.n_vcpus || !p->backend.paused)
 		broke(p, "scan was called with something else");
 	for (size_t i = 0; i < n_regs; i++)
 		if (regs[i].rip != p->backend.vcpus[i].rip)

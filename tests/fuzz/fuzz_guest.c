@@ -160,7 +160,7 @@ static void use(struct guest_image *image, struct guest *g)
 	use_padding(g);
 	use_sites(g);
 	guest_stacks_prepare(g, NULL);
-	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), &b, NULL) == 1)
+	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), GUEST_STACKS_ALL, &b, NULL) == 1)
 		check(b.range < ARRAY_SIZE(ranges) && memchr(b.comm, 0, sizeof(b.comm)));
 }
 

@@ -54,11 +54,12 @@ static int stack_scan_one(const struct guest *g, size_t vcpu, uint64_t rsp, cons
 }
 
 static int stack_scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs, const struct poke_plan *plan,
-		      struct err *e)
+		      bool tasks_left, struct err *e)
 {
 	const struct stack_scan *s = container_of(q, struct stack_scan, quiesce);
 	int r = 0;
 
+	(void)tasks_left; /* there are no tasks */
 	for (size_t i = 0; r == 0 && i < n_regs; i++)
 		r = stack_scan_one(s->guest, i, regs[i].gpr[VCPU_RSP], plan, e);
 	return r;

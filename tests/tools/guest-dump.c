@@ -161,7 +161,7 @@ static int scan(struct guest *g, const struct vcpu_regs *regs, size_t n, const c
 		return 1;
 	}
 	uint64_t reads = f->reads, cpu = cpu_us(), us = now_us();
-	int r = guest_stacks_scan(g, regs, n, &range, 1, &b, &e);
+	int r = guest_stacks_scan(g, regs, n, &range, 1, GUEST_STACKS_ALL, &b, &e);
 	us = now_us() - us;
 	cpu = cpu_us() - cpu;
 	if (r < 0) {

@@ -552,6 +552,79 @@ static void holds(void **state)
 	assert_int_equal(poke_site_holds(&p.backend.base, &p.sites[0], &h, NULL, &e), -EINVAL);
 }
 
+/* Somebody else's way to stop the VM, around the backend's. */
+static struct {
+	struct poke_quiesce plain;
+	unsigned pauses, resumes, runs, fail_pause, fail_run;
+} brake;
+
+static int brake_pause(struct poke_quiesce *q, struct backend_pause_hook *hook, uint64_t deadline_us, bool *ret,
+		       struct err *e)
+{
+	(void)q;
+	assert_true(deadline_us >= now_us() || deadline_us);
+	if (++brake.pauses == brake.fail_pause)
+		return err_set(e, ERR_TIMEOUT, ETIMEDOUT, "guest-poking", "the guest changes its text");
+	int r = p.backend.base.ops->pause(&p.backend.base, hook, ret, e);
+	p.backend.base.stop_asked_us = now_us();
+	return r;
+}
+
+static int brake_resume(struct poke_quiesce *q, struct err *e)
+{
+	(void)q;
+	brake.resumes++;
+	return p.backend.base.ops->resume(&p.backend.base, e);
+}
+
+static int brake_let_run(struct poke_quiesce *q, uint64_t us, uint64_t deadline_us, struct err *e)
+{
+	(void)q;
+	(void)deadline_us;
+	assert_true(p.backend.paused && us);
+	p.backend.base.stop_asked_us = now_us();
+	return ++brake.runs == brake.fail_run ? err_set(e, ERR_FAILED, EIO, "", "it does not run") : 0;
+}
+
+static void three_sites_braked(unsigned busy_scans)
+{
+	three_sites(2, true);
+	p.busy_scans = busy_scans;
+	memset(&brake, 0, sizeof(brake));
+	p.quiesce.pause = brake_pause;
+	p.quiesce.resume = brake_resume;
+	p.quiesce.let_run = brake_let_run;
+}
+
+/* Stopped and let go by somebody else, who also lets the VM run between two looks. */
+static void held_by_another(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites_braked(3);
+	assert_int_equal(run_with(1000000, &stats, &e), 0);
+	check_outcome(0, true, &e);
+	assert_true(brake.pauses == 1 && brake.resumes == 1 && brake.runs == 3 && stats.retries == 3);
+	three_sites_braked(0);
+	brake.fail_pause = 1;
+	assert_int_equal(run_with(1000000, &stats, &e), -ETIMEDOUT);
+	check_outcome(-ETIMEDOUT, true, &e);
+	assert_string_equal(e.rule, "guest-poking");
+	assert_true(brake.resumes == 0 && p.scans == 0);
+	three_sites_braked(9);
+	brake.fail_run = 2;
+	assert_int_equal(run_with(1000000, &stats, &e), -EIO);
+	check_outcome(-EIO, true, &e);
+	assert_true(brake.pauses == 1 && brake.resumes == 1);
+	three_sites_braked(9);
+	p.cancel_after = 4;
+	assert_int_equal(run_with(1000000, &stats, &e), -ECANCELED);
+	check_outcome(-ECANCELED, true, &e);
+	assert_int_equal(brake.resumes, 1);
+}
+
 static void names(void **state)
 {
 	(void)state;
@@ -584,6 +657,7 @@ int main(void)
 		cmocka_unit_test(random_interleavings),
 		cmocka_unit_test(settles),
 		cmocka_unit_test(holds),
+		cmocka_unit_test(held_by_another),
 		cmocka_unit_test(names),
 	};
 

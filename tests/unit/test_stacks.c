@@ -61,7 +61,7 @@ static int scan(struct fixture *f)
 	const struct guest_range ranges[] = { { IMAGE_FUNC_END, IMAGE_FUNC_END + 9 }, { IMAGE_FUNC, IMAGE_FUNC + 5 } };
 
 	memset(&f->b, 0, sizeof(f->b));
-	return guest_stacks_scan(f->g, f->image.regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), &f->b, &f->e);
+	return guest_stacks_scan(f->g, f->image.regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), GUEST_STACKS_ALL, &f->b, &f->e);
 }
 
 /* Puts a word there, scans, takes it away again. */
@@ -271,7 +271,27 @@ static void test_hidden_return_address(void **state)
 
 	assert_int_equal(scan_with(f, at, IMAGE_BASE + 0x900), 1);
 	assert_true(f->b.address == IMAGE_BASE + 0x900);
-	assert_int_equal(guest_stacks_scan(f->g, f->image.regs, IMAGE_CPUS, NULL, 0, &f->b, &f->e), 0);
+	assert_int_equal(guest_stacks_scan(f->g, f->image.regs, IMAGE_CPUS, NULL, 0, GUEST_STACKS_ALL, &f->b, &f->e), 0);
+}
+
+/* Of tasks something else is known: idle ones, CPUs and vCPUs are still looked at. */
+static void test_not_tasks(void **state)
+{
+	const struct guest_range range = { IMAGE_FUNC, IMAGE_FUNC + 5 };
+	struct fixture *f = *state;
+	struct guest_image *m = &f->image;
+	const int idle[] = { 0, 1 }, want[] = { 0, 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++) {
+		uint64_t at = TOP(m, idle[i] ? TASK_INIT : TASK_ONE) - 64;
+		guest_image_put64(m, at, INSIDE);
+		assert_int_equal(scan(f), 1);
+		assert_int_equal(guest_stacks_scan(f->g, m->regs, IMAGE_CPUS, &range, 1, GUEST_STACKS_NOT_TASKS, &f->b, &f->e),
+				 want[i]);
+		guest_image_put64(m, at, 0);
+	}
+	m->regs[1].rip = INSIDE;
+	assert_int_equal(guest_stacks_scan(f->g, m->regs, IMAGE_CPUS, &range, 1, GUEST_STACKS_NOT_TASKS, &f->b, &f->e), 1);
 }
 
 /* Exiting and preempted: in no list any more, but still runnable. */
@@ -388,6 +408,7 @@ int main(void)
 		WITH(test_between_two_tasks),
 		WITH(test_rip_and_registers),
 		WITH(test_hidden_return_address),
+		WITH(test_not_tasks),
 		WITH(test_unlisted_runnable_task),
 		WITH(test_zombie),
 		WITH(test_hostile_lists),

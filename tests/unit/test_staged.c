@@ -92,6 +92,87 @@ static void several_instructions(void **state)
 	assert_true(done > 1900 && retries > 100 && steps > 100 && slept > 1000);
 }
 
+/* Old, new, and whether waiting for all tasks proves that nobody is inside, staged and held. */
+static const struct {
+	const char *old, *new;
+	bool staged, held;
+} waits[] = {
+	{ "554889e54883ec10", "e9000010000f1f00", true, false }, /* held: who comes has to wait, and RCU for him */
+	{ "b811111111bb22222222", "b933333333b844444444", true, true },
+	{ "b8111111110f1f00c3", "b822222222c30f1f00", true, true },
+	{ "488d4708e800001000", "e900001000488d4708", false, false }, /* neither side by hand: he waits as well */
+	{ "e8000010000f1f00", "b8444444440f1f00", false, false },     /* a callee sleeps, and returns inside */
+	{ "55ffd055", "eb109090", false, false },		     /* the same through a register */
+	{ "55488b075d", "eb10909090", false, false },		     /* a page fault inside sleeps */
+};
+
+static void wait_of(size_t which, uint64_t seed, enum poke_mode mode)
+{
+	bool helps = mode == POKE_MODE_STAGED ? waits[which].staged : waits[which].held;
+	struct poke_stats stats;
+	struct err e;
+
+	fake_live_init(&f, seed, 1 + seed % LIVE_VCPUS_MAX);
+	fake_live_site(&f, waits[which].old, waits[which].new);
+	fake_live_tasks(&f);
+	fake_live_slots(&f, LIVE_SLOTS_MAX);
+	f.plan.mode = mode;
+	f.ghosts = true;
+	int r = run(helps ? 1000000 : 3000, &stats, &e);
+	check(seed, r, &e);
+	if (r != (helps ? 0 : -ETIMEDOUT) || stats.tasks_left != helps || f.leave_calls != helps)
+		fail_msg("shape %zu, seed %lu: %d (%s), waited %u times", which, (unsigned long)seed, r, e.text, f.leave_calls);
+}
+
+/* The scan takes something for a context for ever: waiting for all tasks ends that, where it proves something. */
+static void all_tasks_have_left(void **state)
+{
+	unsigned slept = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(waits); i++)
+		for (uint64_t seed = 1; seed <= 150; seed++) {
+			wait_of(i, seed, POKE_MODE_STAGED);
+			slept += f.mid_sleeps;
+			wait_of(i, seed, POKE_MODE_HELD);
+		}
+	assert_true(slept > 100);
+	/* No room for copies: who is inside waits at the next trap. */
+	fake_live_init(&f, 1, 2);
+	fake_live_site(&f, waits[0].old, waits[0].new);
+	fake_live_tasks(&f);
+	f.plan.mode = POKE_MODE_STAGED;
+	f.ghosts = true;
+	struct poke_stats stats;
+	struct err e;
+	assert_int_equal(run(3000, &stats, &e), -ETIMEDOUT);
+	assert_int_equal(f.leave_calls, 0);
+}
+
+/* Asked only when the scan finds somebody, once, and without exclusion ranges; failing it is no failure. */
+static void all_tasks_when_needed(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		fake_live_init(&f, 5, 2);
+		fake_live_site(&f, waits[1].old, waits[1].new);
+		fake_live_tasks(&f);
+		f.plan.mode = POKE_MODE_HELD;
+		f.insomnia = true;
+		f.ghosts = i > 0;
+		f.plan.n_exclusions = i > 1;
+		f.plan.exclusions[0] = (struct poke_exclusion){ LIVE_GVA + 0x2000, LIVE_GVA + 0x2010 };
+		int r = run(i ? 20000 : 1000000, &stats, &e);
+		check(5, r, &e);
+		assert_int_equal(r, i == 2 ? -ETIMEDOUT : 0);
+		assert_int_equal(f.leave_calls, i == 1);
+		assert_int_equal(stats.tasks_left, i == 1);
+	}
+}
+
 /* With room for copies: nobody breaks a rule, fewer have to wait, the padding is as it was; also when something fails. */
 static void copies(void **state)
 {
@@ -361,7 +442,8 @@ int main(void)
 		cmocka_unit_test(slots_settle),	       cmocka_unit_test(slot_not_mapped),
 		cmocka_unit_test(debug_registers),     cmocka_unit_test(failures),
 		cmocka_unit_test(back_from_new_code),  cmocka_unit_test(broken_engines_are_caught),
-		cmocka_unit_test(found_paused),
+		cmocka_unit_test(found_paused),	       cmocka_unit_test(all_tasks_have_left),
+		cmocka_unit_test(all_tasks_when_needed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

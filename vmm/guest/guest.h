@@ -128,6 +128,11 @@ struct guest_blocker {
 	size_t range;		/* index of the range it is in */
 };
 
+enum guest_stacks {
+	GUEST_STACKS_ALL,
+	GUEST_STACKS_NOT_TASKS, /* not those of tasks but the idle ones: of these something else is known */
+};
+
 /*
  * With the VM paused: scans every task's kernel stack and the IRQ, exception and entry
  * stacks for words inside any range. regs: all vCPUs. Conservative: a stale word
@@ -136,7 +141,7 @@ struct guest_blocker {
  * stacks cannot be walked (-EOPNOTSUPP: no BTF; -EBADMSG: lists make no sense).
  */
 int guest_stacks_scan(struct guest *g, const struct vcpu_regs *regs, size_t n_regs,
-		      const struct guest_range *ranges, size_t n_ranges,
+		      const struct guest_range *ranges, size_t n_ranges, enum guest_stacks which,
 		      struct guest_blocker *ret, struct err *e);
 
 /* Loads BTF offsets and symbols that guest_stacks_scan() needs; call before pausing so that the pause stays short. */

@@ -20,6 +20,7 @@ struct scan {
 	struct guest *g;
 	struct ranges ranges;
 	struct tasks tasks;
+	enum guest_stacks which;
 	bool *cpu_known; /* per CPU: some vCPU is it */
 	struct guest_blocker *ret;
 };
@@ -87,7 +88,7 @@ static int task_scan(struct scan *s, const struct task *task, struct err *e)
 {
 	struct place at = { .task = task, .what = "task stack" };
 
-	if (task->live == STACK_USER)
+	if (task->live == STACK_USER || (s->which == GUEST_STACKS_NOT_TASKS && task->pid != 0))
 		return 0;
 	return words_scan(s, &at, task->live == STACK_WHOLE ? task->stack : task->sp, stack_top(s, task), e);
 }
@@ -272,9 +273,9 @@ static int scan_run(struct scan *s, const struct vcpu_regs *regs, size_t n_regs,
 }
 
 int guest_stacks_scan(struct guest *g, const struct vcpu_regs *regs, size_t n_regs, const struct guest_range *ranges,
-		      size_t n_ranges, struct guest_blocker *ret, struct err *e)
+		      size_t n_ranges, enum guest_stacks which, struct guest_blocker *ret, struct err *e)
 {
-	struct scan s = { .g = g, .ret = ret };
+	struct scan s = { .g = g, .which = which, .ret = ret };
 	int r = guest_stacks_prepare(g, e);
 
 	if (r == 0)

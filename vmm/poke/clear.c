@@ -134,7 +134,10 @@ static int stacks_clear(struct poke_tx *t, struct err *e)
 	if (!t->plan->needs_quiescence)
 		return 0;
 	err_set(e, ERR_TIMEOUT, EBUSY, "busy", "a saved context is inside a range");
-	int r = t->quiesce->scan(t->quiesce, t->regs, t->n_vcpus, t->plan, e);
+	bool tasks_left = t->tasks_left && t->plan != &t->inverse;
+	int r = t->quiesce->scan(t->quiesce, t->regs, t->n_vcpus, t->plan, tasks_left, e);
+	if (r == 0)
+		t->stats.tasks_left = tasks_left;
 	return r == -EBADMSG ? 1 : r;
 }
 

@@ -79,7 +79,8 @@ const char *const poke_fault_points_flipped[] = {
 
 const char *const poke_fault_points_rare[] = {
 	"poke-page-written",   "poke-retry",	     "poke-undo",	  "poke-site-undone", "poke-undone",
-	"poke-site-settled",   "poke-copies-written", "poke-slot-settled", NULL,
+	"poke-site-settled",   "poke-copies-written", "poke-slot-settled",
+	"poke-tasks-left",     NULL,
 };
 
 /* clang-format on */

@@ -5,6 +5,7 @@
  * saying so.
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "vmm/fault.h"
 #include "vmm/poke/tx.h"
@@ -37,7 +38,9 @@ int poke_tx_pause(struct poke_tx *t, struct err *e)
 
 	t->hook.before = record_pause;
 	t->pause_began = now_us();
-	int r = b->ops->pause(b, &t->hook, &t->was_running, e);
+	const struct poke_quiesce *q = t->quiesce;
+	int r = q && q->pause ? q->pause(t->quiesce, &t->hook, t->deadline, &t->was_running, e)
+			      : b->ops->pause(b, &t->hook, &t->was_running, e);
 	if (r < 0)
 		return r;
 	t->paused = true;
@@ -51,9 +54,8 @@ int poke_tx_pause(struct poke_tx *t, struct err *e)
 }
 
 /* A VM that was found paused felt no pause of ours. */
-static void count_pause(struct poke_tx *t)
+static void count_pause(struct poke_tx *t, uint64_t resumed)
 {
-	uint64_t resumed = t->backend->resumed_us > t->pause_began ? t->backend->resumed_us : now_us();
 	uint64_t took = resumed - t->pause_began;
 
 	timeline_add(t->log->timeline, TIMELINE_PAUSE, TIMELINE_ENGINE, t->pause_began, resumed, 0, NULL);
@@ -63,19 +65,42 @@ static void count_pause(struct poke_tx *t)
 
 int poke_tx_resume(struct poke_tx *t, struct err *e)
 {
+	const struct poke_quiesce *q = t->quiesce;
 	struct err why = { 0 };
 	int r = -EIO;
 
 	for (int i = 0; i < RESUME_TRIES && r < 0; i++)
-		r = t->backend->ops->resume(t->backend, &why);
+		r = q && q->resume ? q->resume(t->quiesce, &why) : t->backend->ops->resume(t->backend, &why);
 	if (r < 0) {
 		t->stuck = true;
 		return err_set(e, ERR_ATTENTION, EUCLEAN, "resume",
 			       "the VM could not be put back into the state it was found in (%s): %.300s",
 			       t->was_running ? "running" : "paused", why.text);
 	}
-	count_pause(t);
+	count_pause(t, t->backend->resumed_us > t->pause_began ? t->backend->resumed_us : now_us());
 	t->paused = false;
 	/* Who was held has perhaps been moved, or what it waits for is there. */
 	return t->armed ? t->backend->ops->live->release(t->backend, e) : 0;
+}
+
+static int run_held(struct poke_tx *t, uint64_t us, struct err *e)
+{
+	count_pause(t, now_us());
+	fault_point("poke-retry");
+	int r = t->quiesce->let_run(t->quiesce, us, t->deadline, e);
+	t->pause_began = t->backend->stop_asked_us;
+	return r < 0 ? r : poke_tx_cancelled(t, e);
+}
+
+int poke_tx_let_run(struct poke_tx *t, uint64_t us, struct err *e)
+{
+	if (t->quiesce && t->quiesce->let_run)
+		return run_held(t, us, e);
+	int r = poke_tx_resume(t, e);
+	if (r < 0)
+		return r;
+	fault_point("poke-retry");
+	poll(NULL, 0, (int)(us / 1000));
+	r = poke_tx_cancelled(t, e);
+	return r < 0 ? r : poke_tx_pause(t, e);
 }

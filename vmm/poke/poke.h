@@ -105,6 +105,7 @@ struct poke_stats {
 	unsigned retries;	   /* pauses given up because something was inside a range */
 	uint64_t longest_pause_us; /* from asking for the stop to the acknowledged resume */
 	uint64_t elapsed_us;
+	bool tasks_left;	   /* that no task is inside a range was shown by tasks_leave(), not by the scan */
 
 	/* Modes other than stopped. */
 	unsigned traps;	      /* times a vCPU came to a trap of ours */
@@ -116,16 +117,43 @@ struct poke_stats {
 	uint64_t held_us;     /* longest that one vCPU was held */
 };
 
-/* Asks about contexts that are not in a vCPU's RIP: see guest_stacks_scan(). */
+/*
+ * What can be known of, and done about, contexts of the guest that are not in a vCPU's RIP, and its own
+ * kernel's changes of text. All but scan() may be NULL: the caller has no such means.
+ */
 struct poke_quiesce {
-	/* 0: none inside; 1: *e names who is inside; negative: cannot tell (*e says why). */
+	/*
+	 * See guest_stacks_scan(). tasks_left: tasks_leave() has succeeded since the traps were set, only the idle
+	 * tasks and who is no task are left to look at.
+	 * 0: none inside; 1: *e names who is inside; negative: cannot tell (*e says why).
+	 */
 	int (*scan)(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
-		    const struct poke_plan *plan, struct err *e);
+		    const struct poke_plan *plan, bool tasks_left, struct err *e);
 	/*
 	 * Is the guest changing its own text? Asked in the pause of a plan with data sites, which are data of
 	 * just that. 0: no; 1: yes, *e says what shows it; negative: cannot tell. NULL: such plans are refused.
 	 */
 	int (*patching)(struct poke_quiesce *q, struct err *e);
+	/*
+	 * VM running. Returns 0 when every task but the idle ones has been seen in user mode, or given up its CPU of its
+	 * own accord, since the call began: synchronize_rcu_tasks() of a Linux guest. Who sleeps inside
+	 * is not waited for. Negative: not known, go on as without.
+	 */
+	int (*tasks_leave)(struct poke_quiesce *q, uint64_t deadline_us, struct err *e);
+
+	/*
+	 * Mode stopped. Instead of the backend's pause() and resume(), with their contracts: the VM is stopped while no code
+	 * of the guest's is changing text. -ETIMEDOUT (ERR_TIMEOUT, rule "guest-poking"): some is, all the time.
+	 * The backend's stop_asked_us is when the VM came to its last stop. resume() may be asked again when it failed.
+	 */
+	int (*pause)(struct poke_quiesce *q, struct backend_pause_hook *hook, uint64_t deadline_us,
+		     bool *ret_was_running, struct err *e);
+	int (*resume)(struct poke_quiesce *q, struct err *e);
+	/*
+	 * Between them: lets the VM run for about that long, so that who is inside a range may leave it. Stopped as
+	 * before when it returns, also when it fails.
+	 */
+	int (*let_run)(struct poke_quiesce *q, uint64_t us, uint64_t deadline_us, struct err *e);
 };
 
 /*

@@ -6,7 +6,6 @@
  * the plan was made for. Must never wait while the VM is paused.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,32 +32,28 @@ static int give_way(struct poke_tx *t, struct err *e)
 {
 	unsigned shift = t->stats.retries < 6 ? t->stats.retries : 6;
 	uint64_t wait_ms = UINT64_C(1) << shift, now = now_us();
-	struct err resume_error;
+	struct err late = { 0 };
 
 	if (!t->was_running)
 		return gave_up(t, "and a paused VM does not move on, given up", e);
 	if (now >= t->deadline)
 		return gave_up(t, "given up", e);
-	int r = poke_tx_resume(t, &resume_error);
-	if (r < 0) {
-		*e = resume_error;
-		return r;
-	}
-	t->stats.retries++;
-	fault_point("poke-retry");
 	if (wait_ms > WAIT_MAX_MS)
 		wait_ms = WAIT_MAX_MS;
 	if (wait_ms > (t->deadline - now) / 1000 + 1)
 		wait_ms = (t->deadline - now) / 1000 + 1;
-	poll(NULL, 0, (int)wait_ms);
-	return poke_tx_cancelled(t, e);
+	t->stats.retries++;
+	int r = poke_tx_let_run(t, wait_ms * 1000, &late);
+	if (r < 0)
+		*e = late;
+	return r;
 }
 
 /* Bounded by the deadline: every round but the last waits at least a millisecond. */
 int poke_stopped_pause(struct poke_tx *t, struct err *e)
 {
 	for (;;) {
-		int r = poke_tx_pause(t, e);
+		int r = t->paused ? 0 : poke_tx_pause(t, e);
 		uint64_t start = now_us();
 		if (r >= 0) {
 			r = poke_tx_clear(t, e);
@@ -66,7 +61,7 @@ int poke_stopped_pause(struct poke_tx *t, struct err *e)
 		}
 		if (r <= 0)
 			return r;
-		r = give_way(t, e);
+		r = poke_tasks_help(t) ? poke_tasks_wait(t, e) : give_way(t, e);
 		if (r < 0)
 			return r;
 	}

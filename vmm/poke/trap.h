@@ -80,6 +80,11 @@ const struct poke_copy *poke_copy_find(const struct poke_traps *traps, size_t si
 /* walk.c */
 void poke_walk_prepare(const struct arch_ops *arch, const struct poke_site *site, struct poke_walk *ret);
 bool poke_walk_old_whole(const struct arch_ops *arch, const struct poke_site *site);
+/*
+ * Can no task sleep inside the old code, behind its first boundary? No call returns inside, and nothing
+ * there touches memory that may have to be waited for.
+ */
+bool poke_walk_sleepless(const struct arch_ops *arch, const struct poke_site *site);
 
 /*
  * Executes instructions of bytes (the site's old or new ones) by hand until RIP is

@@ -33,6 +33,8 @@ struct poke_tx {
 	bool quiet;		  /* a pause is not a state of this mode: it is not recorded */
 	bool fetched;		  /* some vCPU may be in new code */
 	bool armed;		  /* hits may come to traps */
+	bool tasks_asked;	  /* tasks_leave() was called ... */
+	bool tasks_left;	  /* ... and succeeded, with all traps set */
 	struct poke_traps *traps; /* staged, held */
 	struct backend_flip *flips; /* flipped: room for the pieces of all sites */
 	uint64_t *pages;	  /* of all sites, sorted, each once */
@@ -55,6 +57,16 @@ int poke_tx_cancelled(struct poke_tx *t, struct err *e);
 /* pause.c: out of guest mode and back. A failed resume sets stuck and is -EUCLEAN. */
 int poke_tx_pause(struct poke_tx *t, struct err *e);
 int poke_tx_resume(struct poke_tx *t, struct err *e);
+
+/* The VM, paused, runs for about that long and is paused again. */
+int poke_tx_let_run(struct poke_tx *t, uint64_t us, struct err *e);
+
+/*
+ * tasks.c: does tasks_leave() show that no task is inside a range, has it not been asked yet, and holds
+ * no trap up whom it waits for? Then asks: a failure of it is none of the transaction.
+ */
+bool poke_tasks_help(const struct poke_tx *t);
+int poke_tasks_wait(struct poke_tx *t, struct err *e);
 
 /* clear.c: is anything inside a range? VM paused. 0: no; 1: yes, *e names it; negative: cannot tell. */
 int poke_tx_clear(struct poke_tx *t, struct err *e);

@@ -61,6 +61,31 @@ bool poke_walk_old_whole(const struct arch_ops *arch, const struct poke_site *si
 	return !site->operand && range_walkable(arch, site, site->old_bytes, 0, false);
 }
 
+static bool insn_sleepless(const struct arch_ops *arch, const struct poke_site *site, size_t at, size_t *ret_len)
+{
+	const uint8_t *code = site->old_bytes + at;
+	size_t left = site->len - at;
+	struct arch_insn insn;
+
+	if (arch->decode(code, left, site->gva + at, &insn) < 0)
+		return false;
+	*ret_len = insn.len;
+	bool last = at + insn.len >= site->len;
+	if (!last && (insn.flow == ARCH_FLOW_CALL || insn.flow == ARCH_FLOW_ICALL || insn.flow == ARCH_FLOW_TRAP))
+		return false;
+	return at == 0 || arch->emulates(code, left) || arch->steps(code, left);
+}
+
+bool poke_walk_sleepless(const struct arch_ops *arch, const struct poke_site *site)
+{
+	size_t len = 0;
+
+	for (size_t at = 0; at < site->len; at += len)
+		if (!insn_sleepless(arch, site, at, &len))
+			return false;
+	return !site->operand;
+}
+
 void poke_walk_prepare(const struct arch_ops *arch, const struct poke_site *site, struct poke_walk *ret)
 {
 	*ret = (struct poke_walk){

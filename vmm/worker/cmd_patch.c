@@ -25,7 +25,7 @@ struct scan {
 
 /* Asks the guest's stacks, in the engine's terms. */
 static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
-		       const struct poke_plan *plan, struct err *e)
+		       const struct poke_plan *plan, bool tasks_left, struct err *e)
 {
 	struct session *s = container_of(q, struct scan, ops)->session;
 	size_t n = plan->n_sites + plan->n_exclusions;
@@ -45,7 +45,8 @@ static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, siz
 	for (size_t i = 0; i < plan->n_exclusions; i++)
 		ranges[plan->n_sites + i] =
 			(struct guest_range){ plan->exclusions[i].start - 1, plan->exclusions[i].end };
-	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, n, &who, e);
+	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, n,
+				  tasks_left ? GUEST_STACKS_NOT_TASKS : GUEST_STACKS_ALL, &who, e);
 	if (r > 0)
 		err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", who.address,
 			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it",
