@@ -95,6 +95,20 @@ static const char *mode(struct cli *c, json_t *result)
 	return output_format(&c->out, "%s: %s", mode_name, why);
 }
 
+/* With --agent-use full. */
+static void borrowed_print(struct cli *c, json_t *result)
+{
+	struct output *o = &c->out;
+	json_t *held = json_object_get(result, "text_mutex");
+
+	if (json_is_false(held))
+		fprintf(o->stream, "  without text_mutex: %s\n", output_field(o, result, "text_mutex_why"));
+	if (json_is_true(held) && c->options.verbosity >= 0)
+		fprintf(o->stream, "  text_mutex was held\n");
+	if (json_object_get(result, "quiescence") && c->options.verbosity > 0)
+		fprintf(o->stream, "  nobody inside, shown by: %s\n", output_field(o, result, "quiescence"));
+}
+
 static void result_print(struct cli *c, json_t *result, const char *done, const char *direction)
 {
 	struct output *o = &c->out;
@@ -103,6 +117,7 @@ static void result_print(struct cli *c, json_t *result, const char *done, const 
 		output_field(o, result, "patch"), direction, output_field(o, result, "vm"), mode(c, result));
 	figures_print(c, result);
 	agent_use_print(c, json_object_get(result, "agent"));
+	borrowed_print(c, result);
 }
 
 static void sites_print(struct cli *c, json_t *sites)

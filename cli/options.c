@@ -149,7 +149,7 @@ static int set_traps(struct cli_options *o, const char *value)
 
 static int set_agent_use(struct cli_options *o, const char *value)
 {
-	static const char *const words[] = { "none", "facts" };
+	static const char *const words[] = { "none", "facts", "full" };
 
 	o->agent_use = value;
 	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
@@ -195,7 +195,7 @@ static const struct cli_option options[] = {
 	  set_disk },
 	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
-	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "facts (default: ask the guest's agent where there is one) or none", set_agent_use },
+	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "where the guest has an agent: facts (default: ask it), full (also hold text_mutex) or none", set_agent_use },
 	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call or fixup", set_kind },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
 	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },

@@ -34,7 +34,8 @@
 
 #define ARG_AGENT_USE \
 	{ "agent-use", SCHEMA_STR, true, .min = 1, .max = 16, \
-	  .doc = "facts (ask the guest's agent about symbols and conflicts, where one answers) or none (facts)" }
+	  .doc = "where an agent answers: facts (ask it about symbols and conflicts), full (also hold the guest's text_mutex " \
+		 "and wait for its tasks, in a thread that it parks) or none (facts)" }
 
 #define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
@@ -80,7 +81,11 @@
 	{ "waited_us", SCHEMA_INT, true, .doc = "time in barriers, in all" }, \
 	{ "held_us", SCHEMA_INT, true, .doc = "longest that one vCPU waited at a trap" }, \
 	{ "agent", SCHEMA_OBJECT, true, .doc = "what the guest's agent was asked: {used, why?, warnings: [{rule, text}], " \
-					       "elapsed_us}; not when there was nothing to ask about" }
+					       "elapsed_us}; not when there was nothing to ask about" }, \
+	{ "quiescence", SCHEMA_STR, true, .doc = "what showed that no context was inside: scan of all stacks, or rcu-tasks; only " \
+						 "where several instructions were replaced or ranges excluded" }, \
+	{ "text_mutex", SCHEMA_BOOL, true, .doc = "agent-use full: the guest's kernel could not change its text meanwhile" }, \
+	{ "text_mutex_why", SCHEMA_STR, true, .doc = "why it was not held" }
 
 const struct schema_command schema_command_table[] = {
 	{ "qmp_capabilities", "Ends capabilities negotiation; must be the first command. None is offered.",

@@ -12,39 +12,9 @@ if [ "$(id -u)" = 0 ] && [ -z "${VMPOKE_OWN_NET-}" ] && unshare -n true 2>/dev/n
 fi
 mac=52:54:00:12:34:56
 patch=$root/tests/demo.yaml id=getpgrp-is-4242
-key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 
-# The kernel whose modules we have.
+. "$root/tests/e2e/agent-lib.sh"
 guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip agent-vmpoke "no guest kernel with modules"; finish; }
-kernel_image() { echo "$guest"/boot/vmlinuz-*; }
-
-# The test guest with the agent and what a port needs; later archives add to the first.
-make_initramfs() {
-	local tree=$work/tree n=10 module file
-	mkdir -p "$tree/bin" "$tree/mod" "$tree/etc" "$work/guest"
-	cp "$root/build/vmpoke-agent" "$tree/bin/"
-	(umask 077 && echo "$key" >"$tree/etc/agent.key")
-	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console failover net_failover virtio_net; do
-		file=$(find "$guest/lib/modules" -name "$module.ko")
-		[ -n "$file" ] || why "the kernel has no module $module" || return
-		cp "$file" "$tree/mod/$((n++))-$module.ko"
-	done
-	cp "$guest_dir/initramfs.gz" "$work/guest/initramfs.gz"
-	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest/initramfs.gz"
-	guest_dir=$work/guest
-}
-
-refused() { # EXIT CODE, PATTERN, vmpoke arguments...
-	local code=$1 pattern=$2
-	shift 2
-	vp "$@"
-	expect_eq "exit code of vmpoke $*" "$RC" "$code" || why "$WHY ($ERR)" || return
-	grep -qE -- "$pattern" <<<"$ERR" || why "the sentence is: $ERR"
-}
-
-is_agent() { vp --json agent web; [ "$(field .state)" = "$1" ]; }
-agent_is() { until_ok 30 is_agent "$1" || why "the agent is $(field .state) ($(field .why)), expected $1"; }
-add() { vp_ok add web --qmp "$work/web/qmp" --agent "unix:$work/web/agent.sock" "$@"; }
 
 # --- cases ---
 
@@ -269,8 +239,7 @@ else
 	card=()
 fi 2>>"$work/net.log"
 make_initramfs || { not_ok "initramfs" "$WHY"; finish; }
-vm_start web -- -device virtio-serial-pci -chardev "socket,id=agent,path=$work/web/agent.sock,server=on,wait=off" \
-	-device virtserialport,chardev=agent,name=org.vmpoke.agent.0 "${card[@]}"
+agent_vm_start -- "${card[@]}"
 status=$?
 case $status in
 0) ;;

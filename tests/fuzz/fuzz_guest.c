@@ -143,7 +143,7 @@ static void use_sites(struct guest *g)
 			check(s.site[i - 1].at <= s.site[i].at);
 	}
 	if (guest_patching_prepare(g, &p, NULL) == 0)
-		guest_patching_look(g, &p, NULL);
+		guest_patching_look(g, &p, 0, NULL);
 }
 
 static void use(struct guest_image *image, struct guest *g)

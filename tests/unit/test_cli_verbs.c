@@ -101,7 +101,11 @@ static void test_agent(void **state)
 		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p\", \"state\": \"reverted\", \"changed\": true, \"mode\": \"stopped\", "
 		      "\"agent\": {\"used\": false, \"why\": \"not wanted\", \"warnings\": [{\"rule\": \"r\", \"text\": \"t\"}]}}" } }, 0,
 		  "reverted p on web1 (stopped)\n  warning (r): t\n  without the guest's agent: not wanted\n", "" },
-		{ "no such use", { "apply", "web1", "p", "--agent-use=full" }, { { 0 } }, 2, "", NULL },
+		{ "no such use", { "apply", "web1", "p", "--agent-use=fully" }, { { 0 } }, 2, "", NULL },
+		{ "text_mutex held", { "apply", "web1", "p", "--agent-use=full", "-v" },
+		  { { "patch-apply", "{\"vm\": \"web1\", \"patch\": \"p\", \"agent-use\": \"full\"}",
+		      "\"return\": {\"vm\": \"web1\", \"patch\": \"p\", \"state\": \"applied\", \"changed\": true, \"mode\": \"stopped\", "
+		      "\"text_mutex\": true, \"quiescence\": \"scan\"}" } }, 0, NULL, NULL },
 	};
 
 	(void)state;

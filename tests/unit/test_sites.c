@@ -155,16 +155,24 @@ static void patching(void **state)
 	struct err e = { 0 };
 
 	assert_int_equal(guest_patching_prepare(f->g, &p, &e), 0);
-	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+	assert_int_equal(guest_patching_look(f->g, &p, 0, &e), 0);
 	guest_image_put32(&f->image, BP_DESC + 8, 5); /* how many there were last time means nothing */
-	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+	assert_int_equal(guest_patching_look(f->g, &p, 0, &e), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
 		guest_image_put32(&f->image, signs[i], 1);
-		assert_int_equal(guest_patching_look(f->g, &p, &e), 1);
+		assert_int_equal(guest_patching_look(f->g, &p, 0, &e), 1);
 		assert_true(e.kind == ERR_TIMEOUT && e.addr == signs[i] && strcmp(e.rule, "guest-poking") == 0);
 		guest_image_put32(&f->image, signs[i], 0);
 	}
-	assert_int_equal(guest_patching_look(f->g, &p, &e), 0);
+	assert_int_equal(guest_patching_look(f->g, &p, 0, &e), 0);
+	/* text_mutex held for us, with somebody waiting; the other locks by nobody but the guest */
+	for (size_t i = 0; i < 3; i++) {
+		guest_image_put64(&f->image, signs[i], 0xffff888000123441);
+		assert_int_equal(guest_patching_look(f->g, &p, 0xffff888000123440, &e), i > 0);
+		assert_int_equal(guest_patching_look(f->g, &p, 0xffff888000123448, &e), 1);
+		assert_int_equal(guest_patching_look(f->g, &p, 0, &e), 1);
+		guest_image_put64(&f->image, signs[i], 0);
+	}
 }
 
 int main(void)

@@ -29,7 +29,7 @@ struct behaviour {
 	const char *name;
 	bool blind;
 	enum agent_op dies_at, babbles_at, stalls_at;
-	bool sees_other;
+	bool sees_other, no_park;
 };
 
 static struct {
@@ -42,7 +42,9 @@ static struct {
 	struct behaviour b;
 	int agent_fd;
 	pthread_t thread;
-	bool started;
+	bool started, parked;
+	unsigned parks;
+	json_t *reply; /* of the last apply */
 } w;
 
 static int vm_info(struct backend *b, struct backend_info *ret, struct err *e)
@@ -182,6 +184,13 @@ static size_t answer(const struct agent_frame *f, uint8_t *out, size_t cap)
 	case AGENT_SYMBOLS: return say_symbols(f, out, cap);
 	case AGENT_CONFLICTS: return say_conflicts(out, cap);
 	case AGENT_SELFCHECK: return say_bytes(f, out, cap);
+	case AGENT_PARK:
+	case AGENT_UNPARK:
+	case AGENT_STATE:
+		w.parks += f->op == AGENT_PARK;
+		if (f->op != AGENT_STATE)
+			w.parked = f->op == AGENT_PARK;
+		return agent_state_encode(out, cap, &(struct agent_state){ .parked = w.parked && !w.b.no_park });
 	case AGENT_STATS: return agent_stats_encode(out, cap, &(struct agent_stats){ .cpu_us = UINT64_MAX, .rss_kib = 7 });
 	default: memcpy(out, f->payload, f->length); return f->length;
 	}
@@ -234,6 +243,7 @@ static void agent_begin(struct behaviour b)
 
 	assert_int_equal(session_guest(&w.s, NULL, &e), 0);
 	w.b = b;
+	w.parked = false;
 	if (!w.b.conflict_at)
 		w.b.conflict_at = func_addr() + 8;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -287,6 +297,7 @@ static int teardown(void **state)
 
 	(void)state;
 	agent_end();
+	json_decref(w.reply);
 	session_clear(&w.s);
 	journal_close(w.s.journal);
 	control_free(w.s.control);
@@ -317,7 +328,8 @@ static json_t *apply(const char *use)
 	assert_int_equal(*guest_image_at(&w.image, PLACE), 0xc3);
 	assert_true(w.running);
 	json_t *agent = json_incref(json_object_get(value, "agent"));
-	json_decref(value);
+	json_decref(w.reply);
+	w.reply = value;
 	value = NULL;
 	if (command_patch_revert(&w.s, args, &value, &e) < 0)
 		fail_msg("%s", e.text);
@@ -377,6 +389,48 @@ static void test_honest(void **state)
 	assert_true(json_is_true(json_object_get(value, "agrees")));
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(value, "stats"), "cpu_us")), INT64_C(1) << 53);
 	json_decref(value);
+}
+
+static void without_text_mutex(const char *why)
+{
+	const char *said = json_string_value(json_object_get(w.reply, "text_mutex_why"));
+
+	assert_true(json_is_false(json_object_get(w.reply, "text_mutex")));
+	if (!said || !strstr(said, why))
+		fail_msg("text_mutex: %s, not %s", said, why);
+}
+
+/* What cannot be borrowed is done without, and said; the thread is not left parked. */
+static void test_full(void **state)
+{
+	static const struct {
+		struct behaviour b;
+		const char *why;
+	} rows[] = {
+		{ { 0 }, "no debug-register traps" },
+		{ { .other_build_id = true }, "another kernel" },
+		{ { .no_park = true }, "does not park" },
+		{ { .dies_at = AGENT_PARK }, "" },
+		{ { .stalls_at = AGENT_PARK }, "" },
+		{ { .babbles_at = AGENT_PARK }, "" },
+		{ { .dies_at = AGENT_UNPARK }, "no debug-register traps" },
+		{ { .dies_at = AGENT_HELLO }, "" },
+	};
+
+	(void)state;
+	json_decref(apply("full")); /* no agent is known */
+	without_text_mutex("no way to an agent");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		agent_begin(rows[i].b);
+		json_decref(apply("full"));
+		without_text_mutex(rows[i].why);
+		if (i == 0)
+			assert_true(w.parks == 2 && !w.parked);
+		agent_end();
+	}
+	agent_begin((struct behaviour){ 0 });
+	json_decref(apply("facts"));
+	assert_null(json_object_get(w.reply, "text_mutex"));
 }
 
 /* Facts that do not fit make it useless, never harmful. */
@@ -541,7 +595,7 @@ static void test_paused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_none), T(test_honest), T(test_disagrees), T(test_symbols), T(test_conflicts),
+		T(test_none), T(test_honest), T(test_full), T(test_disagrees), T(test_symbols), T(test_conflicts),
 		T(test_control_characters), T(test_unreliable), T(test_verify), T(test_paused),
 	};
 

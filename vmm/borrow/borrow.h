@@ -139,6 +139,8 @@ int borrow_text_unlock(struct borrow *b, uint64_t timeout_us, struct err *e);
  * 1 yes, 0 no, or -errno.
  */
 int borrow_text_held(struct borrow *b, struct err *e);
+/* That task's address in the guest; 0 while the mutex is not held. */
+uint64_t borrow_text_owner(const struct borrow *b);
 
 /*
  * While text_mutex is held one debug register is enough: gives the other two back until unlock(). On a

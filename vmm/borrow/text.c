@@ -31,6 +31,11 @@ int borrow_text_held(struct borrow *b, struct err *e)
 	return r < 0 ? r : b->owner && owner == b->owner;
 }
 
+uint64_t borrow_text_owner(const struct borrow *b)
+{
+	return b->owner;
+}
+
 /* The mutex must agree with what the traps say; from then on it is the mutex that is asked. */
 static int owner_learn(struct borrow *b, struct err *e)
 {

@@ -11,6 +11,8 @@
 #include "vmm/guest/guest.h"
 #include "vmm/guest/sites.h"
 
+#define SIGN_TEXT_MUTEX 0 /* which of the signs it is */
+
 struct sign {
 	const char *symbol;
 	size_t offset, size; /* what is not 0 while the guest is at it */
@@ -51,7 +53,10 @@ int guest_patching_prepare(struct guest *g, struct guest_patching *ret, struct e
 	return 0;
 }
 
-int guest_patching_look(struct guest *g, const struct guest_patching *p, struct err *e)
+/* The low bits of a mutex's owner are flags (kernel/locking/mutex.c), the address of a task has none there. */
+#define MUTEX_FLAGS 7ull
+
+int guest_patching_look(struct guest *g, const struct guest_patching *p, uint64_t ours, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
 		uint64_t value = 0;
@@ -59,7 +64,7 @@ int guest_patching_look(struct guest *g, const struct guest_patching *p, struct 
 
 		if (r < 0)
 			return r;
-		if (!value)
+		if (!value || (i == SIGN_TEXT_MUTEX && ours && (value & ~MUTEX_FLAGS) == ours))
 			continue;
 		err_set_addr(e, ERR_TIMEOUT, EBUSY, "guest-poking", p->place[i],
 			     "the guest is changing its own text: %s", signs[i].what);

@@ -69,7 +69,10 @@ struct guest_patching {
 };
 /* -EOPNOTSUPP (ERR_REFUSED, "guest-poking") for a kernel in which it cannot be told. */
 int guest_patching_prepare(struct guest *g, struct guest_patching *ret, struct err *e);
-/* 0: it is not. 1: it is, *e (ERR_TIMEOUT, "guest-poking") says what shows it. Negative: memory cannot be read. */
-int guest_patching_look(struct guest *g, const struct guest_patching *p, struct err *e);
+/*
+ * ours: the task that holds text_mutex for us, which is no sign; 0: none does.
+ * 0: it is not. 1: it is, *e (ERR_TIMEOUT, "guest-poking") says what shows it. Negative: memory cannot be read.
+ */
+int guest_patching_look(struct guest *g, const struct guest_patching *p, uint64_t ours, struct err *e);
 
 #endif

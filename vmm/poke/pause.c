@@ -94,9 +94,11 @@ static int run_held(struct poke_tx *t, uint64_t us, struct err *e)
 
 int poke_tx_let_run(struct poke_tx *t, uint64_t us, struct err *e)
 {
-	if (t->quiesce && t->quiesce->let_run)
-		return run_held(t, us, e);
-	int r = poke_tx_resume(t, e);
+	int r = t->quiesce && t->quiesce->let_run ? run_held(t, us, e) : -EOPNOTSUPP;
+
+	if (r != -EOPNOTSUPP)
+		return r;
+	r = poke_tx_resume(t, e);
 	if (r < 0)
 		return r;
 	fault_point("poke-retry");

@@ -151,7 +151,7 @@ struct poke_quiesce {
 	int (*resume)(struct poke_quiesce *q, struct err *e);
 	/*
 	 * Between them: lets the VM run for about that long, so that who is inside a range may leave it. Stopped as
-	 * before when it returns, also when it fails.
+	 * before when it returns, also when it fails. -EOPNOTSUPP: not this time, resume() and pause() will do.
 	 */
 	int (*let_run)(struct poke_quiesce *q, uint64_t us, uint64_t deadline_us, struct err *e);
 };

@@ -63,9 +63,6 @@ json_t *worker_agent_text(const char *text);
 /* The "agent" member of vm-probe. New reference. */
 json_t *worker_agent_json(struct session *s);
 
-/* "agent-use" of a request: is it a word we know? -EINVAL (ERR_USAGE). */
-int worker_agent_check_words(json_t *args, struct err *e);
-
 /*
  * Asks the agent about the sites of a plan, within half of the request's time and 5 s: are the symbols
  * where we think they are, does anything else in the guest write there? 0: *ret is the "agent" member of

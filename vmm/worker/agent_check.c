@@ -9,6 +9,7 @@
 
 #include "vmm/link/agent_ask.h"
 #include "vmm/worker/agent.h"
+#include "vmm/worker/agent_use.h"
 #include "vmm/worker/session.h"
 
 #define BUDGET_US	 5000000u
@@ -26,20 +27,9 @@ struct asking {
 	struct err *refusal; /* filled: the agent says that this must not be done */
 };
 
-int worker_agent_check_words(json_t *args, struct err *e)
-{
-	const char *use = json_string_value(json_object_get(args, "agent-use"));
-
-	if (!use || strcmp(use, "facts") == 0 || strcmp(use, "none") == 0)
-		return 0;
-	return err_set(e, ERR_USAGE, EINVAL, NULL, "'agent-use' must be facts or none, not '%s'", use);
-}
-
 static bool not_wanted(json_t *args)
 {
-	const char *use = json_string_value(json_object_get(args, "agent-use"));
-
-	return use && strcmp(use, "none") == 0;
+	return agent_use_is(args, "none");
 }
 
 static void warn(struct asking *a, const char *rule, const char *text)

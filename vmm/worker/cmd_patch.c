@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "vmm/guest/sites.h"
+#include "vmm/worker/agent_use.h"
 #include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/prepare.h"
@@ -16,51 +16,6 @@
 #include "vmm/worker/txlog.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
-
-struct scan {
-	struct poke_quiesce ops;
-	struct session *session;
-	struct guest_patching patching;
-};
-
-/* Asks the guest's stacks, in the engine's terms. */
-static int scan_stacks(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_regs,
-		       const struct poke_plan *plan, bool tasks_left, struct err *e)
-{
-	struct session *s = container_of(q, struct scan, ops)->session;
-	size_t n = plan->n_sites + plan->n_exclusions;
-	_cleanup_free_ struct guest_range *ranges = calloc(n, sizeof(*ranges));
-	struct guest_blocker who;
-
-	if (!ranges)
-		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	for (size_t i = 0; i < plan->n_sites; i++) {
-		const struct poke_site *site = &plan->sites[i];
-
-		/* One old instruction has no inside a context could be saved at. */
-		bool multi = __builtin_popcountll(site->boundaries) > 1;
-		ranges[i] = (struct guest_range){ site->gva, site->gva + (multi ? site->len : 1u) };
-	}
-	/* Here the first address counts as well. */
-	for (size_t i = 0; i < plan->n_exclusions; i++)
-		ranges[plan->n_sites + i] =
-			(struct guest_range){ plan->exclusions[i].start - 1, plan->exclusions[i].end };
-	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, n,
-				  tasks_left ? GUEST_STACKS_NOT_TASKS : GUEST_STACKS_ALL, &who, e);
-	if (r > 0)
-		err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", who.address,
-			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it",
-			     who.range < plan->n_sites ? plan->sites[who.range].label : "an excluded range", who.where,
-			     who.comm[0] ? " of " : "", who.comm, who.pid, (unsigned long long)who.address);
-	return r;
-}
-
-static int scan_patching(struct poke_quiesce *q, struct err *e)
-{
-	struct scan *scan = container_of(q, struct scan, ops);
-
-	return guest_patching_look(scan->session->guest, &scan->patching, e);
-}
 
 /* plan and stats may be NULL: nothing had to be done. */
 static json_t *result_json(const struct session *s, const char *patch, const char *state, bool changed,
@@ -110,24 +65,30 @@ static int mend(struct session *s, const struct txlog *log, struct transaction *
 	return r;
 }
 
-/* Journal, poke, journal. t is taken. */
-static int carry_out(struct session *s, struct transaction *t, json_t *args, enum result good,
-		     struct poke_stats *stats, struct err *e)
+/* Journal, poke, journal, in what context so ever. t is taken. */
+static int carry_out_in(struct agent_use *use, struct transaction *t, json_t *args, uint64_t deadline_us,
+			enum result good, struct poke_stats *stats, struct err *e)
 {
-	struct scan scan = { .ops = { .scan = scan_stacks, .patching = scan_patching }, .session = s };
+	struct session *s = use->session;
 	struct txlog log;
 	struct err log_error = { 0 };
-	int r = poke_plan_has_data(t->plan) ? guest_patching_prepare(s->guest, &scan.patching, e) : 0;
+	int r = poke_plan_has_data(t->plan) ? guest_patching_prepare(s->guest, &use->patching, e) : 0;
 
 	if (r == 0)
 		r = txlog_begin(s, t, e);
 	if (r < 0) {
+		agent_use_end(use);
 		transaction_free(t);
 		return r;
 	}
+	uint64_t now = now_us();
 	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
 	log.ops.timeline = trace_begin(s);
-	r = poke_run(s->backend, &arch_x86_64, t->plan, &scan.ops, &log.ops, timeout_us(args), stats, e);
+	r = poke_run(s->backend, &arch_x86_64, t->plan, &use->ops, &log.ops, deadline_us > now ? deadline_us - now : 0,
+		     stats, e);
+	agent_use_end(use);
+	if (use->longest_stop_us > stats->longest_pause_us)
+		stats->longest_pause_us = use->longest_stop_us;
 	trace_end(s, t, log.ops.timeline, r);
 	if (r == -ENOTCONN || r == -EUCLEAN)
 		return mend(s, &log, t, r, e);
@@ -137,6 +98,28 @@ static int carry_out(struct session *s, struct transaction *t, json_t *args, enu
 		r = logged;
 	}
 	return r;
+}
+
+/* What came of it is added to o. t is taken. */
+static int carry_out(struct session *s, struct transaction *t, json_t *args, enum result good, json_t *o, struct err *e)
+{
+	uint64_t deadline = now_us() + timeout_us(args);
+	bool needs_quiescence = t->plan->needs_quiescence;
+	enum poke_mode mode = t->plan->mode;
+	struct poke_stats stats = { 0 };
+	struct agent_use use;
+	int r = agent_use_begin(&use, s, args, t->plan, deadline, e);
+
+	if (r < 0) {
+		transaction_free(t);
+		return r;
+	}
+	r = carry_out_in(&use, t, args, deadline, good, &stats, e);
+	if (r < 0)
+		return r;
+	figures_add_json(o, mode, &stats);
+	agent_use_add_json(&use, needs_quiescence, &stats, o);
+	return 0;
 }
 
 /* The road that is taken, and what it needs. */
@@ -186,7 +169,7 @@ static int check_words(json_t *args, struct err *e)
 {
 	int r = choose_check_words(args, e);
 
-	return r < 0 ? r : worker_agent_check_words(args, e);
+	return r < 0 ? r : agent_use_check_words(args, e);
 }
 
 /* What the plan says, then what the guest itself says of it: *ret is for the reply. */
@@ -211,7 +194,6 @@ static json_t *with_agent(json_t *result, json_t *agent)
 
 static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
 {
-	struct poke_stats stats = { 0 };
 	struct transaction *t = NULL;
 	int r = 0;
 
@@ -225,11 +207,8 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 		return r;
 	json_t *o = result_json(s, p->file->name, "applied", true, p->plan, NULL);
 	p->plan = NULL; /* the transaction's now */
-	enum poke_mode mode = t->plan->mode;
-	r = carry_out(s, t, args, RESULT_APPLIED, &stats, e);
-	if (r == 0)
-		figures_add_json(o, mode, &stats);
-	else
+	r = carry_out(s, t, args, RESULT_APPLIED, o, e);
+	if (r < 0)
 		json_decref(o);
 	*ret = r == 0 ? o : NULL;
 	return r;
@@ -297,7 +276,6 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 static int revert_applied(struct session *s, struct patch_record *in, const struct patchfile *file, json_t *args,
 			  json_t **ret, struct err *e)
 {
-	struct poke_stats stats = { 0 };
 	struct poke_plan *inverse = NULL;
 	struct transaction *t = NULL;
 	json_auto_t *agent = NULL;
@@ -318,11 +296,8 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	}
 	/* The transaction is gone once it has ended, and with it the plan the figures are about. */
 	json_t *o = result_json(s, file->name, "reverted", true, inverse, NULL);
-	enum poke_mode mode = inverse->mode;
-	r = carry_out(s, t, args, RESULT_REVERTED, &stats, e);
-	if (r == 0)
-		figures_add_json(o, mode, &stats);
-	else
+	r = carry_out(s, t, args, RESULT_REVERTED, o, e);
+	if (r < 0)
 		json_decref(o);
 	*ret = r == 0 ? with_agent(o, agent) : NULL;
 	return r;
