@@ -31,18 +31,22 @@ int op_ping(struct agent *a, const struct agent_frame *f, struct agent_put *repl
 	return 0;
 }
 
+/* statm is kept per thread and summed up late (SPLIT_RSS_COUNTING, until Linux 6.2): it was seen to say one page. */
 static uint32_t rss_kib(struct agent *a)
 {
-	char buf[128];
-	uint32_t pages = 0;
+	static const char key[] = "\nRss:";
+	char buf[256];
+	uint32_t kib = 0;
 
-	/* "TOTAL RESIDENT ..." in pages */
-	if (lines_head(a->roots.root, "proc/self/statm", buf, sizeof(buf)) <= 0)
+	/* "ADDRESSES [rollup]", then "Rss:  KIB kB" */
+	if (lines_head(a->roots.root, "proc/self/smaps_rollup", buf, sizeof(buf)) <= 0)
 		return 0;
-	const char *p = strchr(buf, ' ');
-	for (p = p ? p + 1 : ""; *p >= '0' && *p <= '9'; p++)
-		pages = pages * 10 + (uint32_t)(*p - '0');
-	return pages * (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
+	const char *p = strstr(buf, key);
+	for (p = p ? p + sizeof(key) - 1 : ""; *p == ' '; p++)
+		;
+	for (; *p >= '0' && *p <= '9'; p++)
+		kib = kib * 10 + (uint32_t)(*p - '0');
+	return kib;
 }
 
 static uint64_t us_of(const struct timeval *tv)

@@ -145,7 +145,8 @@ void fake_kernel_make(struct agent_roots *ret)
 	text("sys/devices/system/cpu/online", "0\n");
 	text("proc/cmdline", "root=/dev/vda notnokaslr nokaslr quiet\n");
 	text("proc/sys/kernel/random/boot_id", "00112233-4455-6677-8899-aabbccddeeff\n");
-	text("proc/self/statm", "100 25 20 1 0 10 0\n");
+	text("proc/self/smaps_rollup", "00400000-7ffc1e9fe000 ---p 00000000 00:00 0                          [rollup]\n"
+				      "Rss:                 100 kB\nPss:                  60 kB\n");
 	ret->root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "%s/tracing", dir);
 	ret->tracefs = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
