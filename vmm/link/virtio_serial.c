@@ -15,7 +15,7 @@
 #include "vmm/link/rows.h"
 #include "vmm/link/stream.h"
 
-#define CONNECT_US 1000000 /* QEMU's main loop accepts; a stopped QEMU does not */
+#define CONNECT_US 0 /* one try: a unix socket is connected at once, or its backlog is full; the session tries again */
 
 static int is_stream_socket(int fd)
 {
