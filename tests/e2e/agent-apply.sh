@@ -68,6 +68,42 @@ against_ftrace() {
 	[ "${n:-0}" -ge 3 ] || why "the guest changed its own text only ${n:-0} times"
 }
 
+# A patch of the call in pause() and of what follows it: old bytes as they are, new ones that nobody executes.
+pause_patch() {
+	local addr bytes i len
+	vp_ok --json symbols web __x64_sys_pause || return
+	addr=$(field '.symbols[0].address')
+	read -ra bytes <<<"$(vm_bytes web "$addr" 96)"
+	for ((i = 0; i < 80; i++)); do
+		[ "${bytes[i]}" != e8 ] || break
+	done
+	for len in 6 7 8 9 10 11 12; do
+		{
+			printf 'vmpoke: 1\nname: in-pause\nsites:\n'
+			printf '  - { at: __x64_sys_pause+0x%x, kind: bytes, old: "%s", new: "%s" }\n' $i \
+				"$(echo "${bytes[@]:i:len}" | tr -d ' ')" "$(printf '90%.0s' $(seq $len))"
+		} >"$work/pause.yaml"
+		! vp --json check web "$work/pause.yaml" || return 0
+	done
+	why "no patch can be made of pause(): $ERR"
+}
+
+# Somebody sleeps inside: busy, the kernel's own changes get their turn meanwhile; then done.
+sleeper() {
+	local mark
+	pause_patch && vm_do web pause || return
+	vm_wait web 10 '^PAUSES' || return
+	mark=$(vm_mark web)
+	vm_do web toggles ksys_sync || return
+	refused 6 'busy.*of pauser.*returns to' apply web "$work/pause.yaml" --agent-use full --timeout 2000 || return
+	vm_seen web '^TOGGLED 1$' "$mark" || why "the kernel could not change its own text meanwhile" || return
+	vm_do web untoggle && vm_do web unpause || return
+	vp_ok --json apply web "$work/pause.yaml" --agent-use full || return
+	expect_eq "text_mutex, quiescence" "$(field '"\(.text_mutex) \(.quiescence)"')" "true scan" || return
+	vp_ok --json revert web in-pause --agent-use full || return
+	expect_eq "text_mutex, quiescence" "$(field '"\(.text_mutex) \(.quiescence)"')" "true scan"
+}
+
 # Nobody who parks, and nobody at all.
 without() {
 	vm_do web agent-kill || return
@@ -125,6 +161,7 @@ esac
 run_case "vmpoked starts" daemon_start
 run_case "with text_mutex held" held
 run_case "the kernel changes its own text meanwhile" against_ftrace
+run_case "somebody sleeps inside a range" sleeper
 run_case "without an agent" without
 run_case "the agent is killed meanwhile" agent_killed
 run_case "the worker dies at each step" worker_dies_everywhere
