@@ -82,6 +82,9 @@ int cmd_events(struct cli *c);
 int cmd_qmp(struct cli *c);
 int cmd_version(struct cli *c);
 
+/* cmd_vm.c: passes the file of --agent-key to vmpoked under the name "agent-key"; the key itself is never an argument. */
+int agent_key_pass(struct cli *c, struct err *e);
+
 /* cmd_agent.c: how the guest's agent was used for an operation (NULL: there is none); the agent in a few words. */
 void agent_use_print(struct cli *c, json_t *agent);
 const char *agent_summary(struct cli *c, json_t *agent);

@@ -93,6 +93,8 @@ static json_t *run_args(const struct cli *c)
 		r |= json_object_set_new(args, "append", json_string(c->options.append));
 	if (args && c->options.vcpus)
 		r |= json_object_set_new(args, "vcpus", json_integer(c->options.vcpus));
+	if (args && c->options.agent_key)
+		r |= json_object_set_new(args, "agent-key", json_string("fd:agent-key"));
 	if (args && c->options.memory)
 		r |= json_object_set_new(args, "memory", json_integer((json_int_t)c->options.memory));
 	if (r == 0)
@@ -108,6 +110,8 @@ static int run(struct cli *c, json_t **ret, struct err *e)
 	if (!args)
 		return err_set(e, ERR_USAGE, EINVAL, "", "--append is not UTF-8");
 	int r = files_pass(c, args, e);
+	if (r == 0)
+		r = agent_key_pass(c, e);
 	return r < 0 ? r : cli_call(c, "vm-run", json_incref(args), JSON_OBJECT, ret, e);
 }
 

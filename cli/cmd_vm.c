@@ -82,7 +82,7 @@ static json_t *add_args(const struct cli *c)
 }
 
 /* The key itself never is an argument: vmpoked gets the open file. */
-static int key_pass(struct cli *c, struct err *e)
+int agent_key_pass(struct cli *c, struct err *e)
 {
 	if (!c->options.agent_key)
 		return 0;
@@ -105,7 +105,7 @@ int cmd_add(struct cli *c)
 		err_set(&e, ERR_USAGE, EINVAL, "", "'--agent-key' goes with '--agent ADDRESS'");
 		return cli_fail(c, &e);
 	}
-	if (key_pass(c, &e) < 0 || cli_call(c, "vm-add", add_args(c), JSON_OBJECT, &vm, &e) < 0)
+	if (agent_key_pass(c, &e) < 0 || cli_call(c, "vm-add", add_args(c), JSON_OBJECT, &vm, &e) < 0)
 		return cli_fail(c, &e);
 	if (c->options.json)
 		output_json(&c->out, vm);

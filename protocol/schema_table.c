@@ -132,6 +132,8 @@ const struct schema_command schema_command_table[] = {
 		    { "disks", SCHEMA_ARRAY, true,
 		      .doc = "up to 4 raw images or block devices, /dev/vda and so on; a descriptor open for reading only, "
 			     "or a path with \",ro\" at its end, is one the guest may only read" },
+		    { "agent-key", SCHEMA_STR, true, .min = 1, .max = 66,
+		      .doc = "\"fd:NAME\" of a getfd: file of mode 0600 with the key, 64 hex digits, that its agent must have too" },
 		    { "vcpus", SCHEMA_INT, true, .min = 1, .max = 64, .doc = "number of vCPUs (1)" },
 		    { "memory", SCHEMA_INT, true, .min = 16 << 20, .max = 1LL << 40,
 		      .doc = "bytes, a multiple of 4096 (512 MiB)" } },

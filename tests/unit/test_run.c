@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tests/fake/daemon_program.h"
 
@@ -187,6 +188,47 @@ static void run_and_forget(void **state)
 	json_decref(call_ok(client, "vm-remove", vm_args("m")));
 	assert_false(exists("state/vms/m.json"));
 	assert_false(exists("run/m.vm"));
+}
+
+#define KEY "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
+
+static json_t *args_with_key(mode_t mode)
+{
+	int fd = file_make("key", O_RDWR | O_TRUNC);
+	json_t *args = run_args("m");
+
+	assert_int_equal(write(fd, KEY, sizeof(KEY) - 1), sizeof(KEY) - 1);
+	assert_int_equal(fchmod(fd, mode), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	pass_fd(fd, "key");
+	pass_kernel();
+	json_object_set_new(args, "agent-key", json_string("fd:key"));
+	return args;
+}
+
+/* The key is kept until the machine is removed, or started again without one; in a file nobody else can read. */
+static void key_of_its_agent(void **state)
+{
+	char path[192];
+	struct stat st;
+	struct err e;
+
+	(void)state;
+	call_fails(client, "vm-run", args_with_key(0644), ERR_USAGE, &e);
+	assert_false(exists("state/keys/m.agent") || exists("state/vms/m.json"));
+	json_decref(call_ok(client, "vm-run", args_with_key(0600)));
+	daemon_program_path(&program, "state/keys/m.agent", path, sizeof(path));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	json_decref(call_ok(client, "vm-destroy", vm_args("m")));
+	assert_true(exists("state/keys/m.agent"));
+	run("m");
+	assert_false(exists("state/keys/m.agent"));
+	json_decref(call_ok(client, "vm-destroy", vm_args("m")));
+	json_decref(call_ok(client, "vm-run", args_with_key(0600)));
+	json_decref(call_ok(client, "vm-destroy", vm_args("m")));
+	json_decref(call_ok(client, "vm-remove", vm_args("m")));
+	assert_false(exists("state/keys/m.agent"));
 }
 
 static void start_that_fails(void **state)
@@ -428,6 +470,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(run_and_forget, start, stop),
+		cmocka_unit_test_setup_teardown(key_of_its_agent, start, stop),
 		cmocka_unit_test_setup_teardown(start_that_fails, start, stop),
 		cmocka_unit_test_setup_teardown(found_by_the_next_daemon, start, stop),
 		cmocka_unit_test_setup_teardown(gone_unseen, start, stop),

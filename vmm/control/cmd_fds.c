@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* getfd and closefd, as in QEMU's monitor: descriptors of a client, for the commands that follow. */
 #include <errno.h>
+#include <string.h>
 
 #include "protocol/util.h"
 #include "vmm/control/command.h"
@@ -24,4 +25,20 @@ int cmd_closefd(struct daemon *d, struct session *s, const struct schema_command
 
 	(void)d, (void)cmd, (void)ret;
 	return fd < 0 ? fd : 0;
+}
+
+int agent_key_take(struct session *s, json_t *args, int *ret, struct err *e)
+{
+	const char *text = json_string_value(json_object_get(args, "agent-key"));
+
+	*ret = -1;
+	if (!text)
+		return 0;
+	if (strncmp(text, "fd:", 3) != 0)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'agent-key' must be \"fd:NAME\", a file passed with getfd");
+	int fd = fd_table_take(&s->fds, text + 3, e);
+	if (fd < 0)
+		return fd;
+	*ret = fd;
+	return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "vmm/control/agent_keys.h"
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
@@ -214,11 +215,20 @@ static int order_place(struct daemon *d, struct vm *vm, struct machine_order *or
 		struct err ignored;
 
 		registry_remove(d->registry_fd, vm->entry.name, &ignored);
+		agent_key_remove(d->worker_config.state_dir, vm->entry.name, &ignored);
 		vm_free(vm);
 	} else if (r < 0) {
 		registry_machine_end(&vm->entry, e->text);
 	}
 	return r;
+}
+
+/* Before the worker starts, which reads it. That of the machine before it goes. */
+static int key_place(struct daemon *d, const char *name, int key, struct err *e)
+{
+	const char *state_dir = d->worker_config.state_dir;
+
+	return key < 0 ? agent_key_remove(state_dir, name, e) : agent_key_store(state_dir, name, key, e);
 }
 
 int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
@@ -227,12 +237,17 @@ int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command 
 	_cleanup_(machine_order_free) struct machine_order *order = NULL;
 	const char *name = json_string_value(json_object_get(args, "name"));
 	struct vm *vm = vm_lookup(d, name);
+	_cleanup_close_ int key = -1;
 
 	(void)cmd, (void)ret;
 	int r = name_check(d, vm, name, e);
 	if (r < 0)
 		return r;
-	r = order_make(s, args, &order, e);
+	r = agent_key_take(s, args, &key, e);
+	if (r == 0)
+		r = order_make(s, args, &order, e);
+	if (r == 0)
+		r = key_place(d, name, key, e);
 	if (r < 0)
 		return r;
 	log_start(s, &order->entry);

@@ -102,23 +102,6 @@ static int add_start(struct daemon *d, struct session *s, const struct registry_
 	return COMMAND_DEFERRED;
 }
 
-/* -1 when none was given; a path is never taken. */
-static int key_take(struct session *s, json_t *args, int *ret, struct err *e)
-{
-	const char *text = json_string_value(json_object_get(args, "agent-key"));
-
-	*ret = -1;
-	if (!text)
-		return 0;
-	if (strncmp(text, "fd:", 3) != 0)
-		return err_set(e, ERR_USAGE, EINVAL, NULL, "'agent-key' must be \"fd:NAME\", a file passed with getfd");
-	int fd = fd_table_take(&s->fds, text + 3, e);
-	if (fd < 0)
-		return fd;
-	*ret = fd;
-	return 0;
-}
-
 int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 	       json_t **ret, struct err *e)
 {
@@ -132,7 +115,7 @@ int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command 
 	if (r == 0)
 		r = registry_entry_set_agent(&entry, json_string_value(json_object_get(args, "agent")), e);
 	if (r == 0)
-		r = key_take(s, args, &key, e);
+		r = agent_key_take(s, args, &key, e);
 	if (r < 0)
 		return r;
 	const struct vm *present = vm_lookup(d, entry.name);

@@ -51,6 +51,9 @@ int cmd_query_vm(struct daemon *d, struct session *s, const struct schema_comman
 /* cmd_fds.c */
 int cmd_getfd(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
 	      struct err *e);
+/* The descriptor that "agent-key" of a request names, passed with getfd; *ret is -1 when it names none. A path is never taken. */
+int agent_key_take(struct session *s, json_t *args, int *ret, struct err *e);
+
 int cmd_closefd(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
 		struct err *e);
 
