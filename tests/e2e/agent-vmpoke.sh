@@ -196,6 +196,9 @@ with_key() {
 # The same agent over the guest's network card, which has no address.
 over_xdp() {
 	vm_do web agent-kill
+	# No more than systemd/links.conf gives.
+	daemon_stop && daemon_start setpriv --no-new-privs \
+		--bounding-set=-all,+sys_ptrace,+dac_override,+net_admin,+net_raw,+bpf || return
 	vm_do web card-up && vm_do web agent "--link packet --where eth0" || return
 	vp_ok add web --qmp "$work/web/qmp" --agent "xdp:tap0,$mac" && agent_is ready || return
 	echo "# hello over xdp $(field .hello_us) us, round trip $(field .round_trip_us) us"
