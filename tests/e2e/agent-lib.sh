@@ -7,13 +7,16 @@ key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 # The kernel whose modules we have.
 kernel_image() { echo "$guest"/boot/vmlinuz-*; }
 
-# The test guest with the agent and what a port needs; later archives add to the first.
+# make_initramfs [MODULE...]: the test guest with the agent and these modules, or what a port of QEMU's and a
+# network card need; later archives add to the first.
 make_initramfs() {
+	[ $# -gt 0 ] || set -- virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console failover \
+		net_failover virtio_net
 	local tree=$work/tree n=10 module file
 	mkdir -p "$tree/bin" "$tree/mod" "$tree/etc" "$work/guest"
 	cp "$root/build/vmpoke-agent" "$tree/bin/"
 	(umask 077 && echo "$key" >"$tree/etc/agent.key")
-	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console failover net_failover virtio_net; do
+	for module; do
 		file=$(find "$guest/lib/modules" -name "$module.ko")
 		[ -n "$file" ] || why "the kernel has no module $module" || return
 		cp "$file" "$tree/mod/$((n++))-$module.ko"
