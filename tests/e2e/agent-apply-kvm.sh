@@ -15,7 +15,7 @@ make_initramfs virtio_ring virtio virtio_mmio virtio_console || { not_ok "initra
 cp "$(kernel_image)" "$work/guest-kernel"
 cp "$guest_dir/initramfs.gz" "$work/guest-initramfs"
 { echo "ROUNDS=$rounds"; cat "$root/tests/e2e/agent-apply-host.sh"; } >"$work/script"
-"$root/tests/rig/run" $lane --memory 1536 --timeout $((rounds > 1 ? 1200 : 240)) "$work/script" "$work/guest-kernel" \
+"$root/tests/rig/run" $lane --memory 1536 --timeout $((rounds > 1 ? 550 : 240)) "$work/script" "$work/guest-kernel" \
 	"$work/guest-initramfs" "$root/tests/demo.yaml" "$root/tests/e2e/host-lib.sh" "$build/vmpoked" "$build/vmpoke-vm" \
 	"$build/vmpoke" >"$work/out" 2>"$work/rig.log"
 status=$?

@@ -84,8 +84,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	while (take(&in, &state, 1) == 0) {
 		if (state & 0x80)
-			s.state = state & 0x40 ? BORROW_WANTED : state & 0x20 ? BORROW_LOCK_WANTED : BORROW_RELEASED;
-		if (s.state == BORROW_RELEASED && !s.back)
+			s.state = state & 0x40	  ? BORROW_WANTED
+				  : state & 0x20 ? BORROW_LOCK_WANTED
+				  : state & 0x10 ? BORROW_KEPT_WANTED
+						 : BORROW_RELEASED;
+		if ((s.state == BORROW_RELEASED || s.state == BORROW_KEPT_WANTED) && !s.back)
 			s.state = BORROW_IDLE; /* only ever from BORROW_KEPT */
 		if (hit(&in, &s) < 0)
 			break;
