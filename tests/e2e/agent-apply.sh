@@ -104,6 +104,14 @@ sleeper() {
 	expect_eq "text_mutex, quiescence" "$(field '"\(.text_mutex) \(.quiescence)"')" "true scan"
 }
 
+# What is refused while the guest holds text_mutex is done while we do.
+static_key() {
+	printf 'vmpoke: 1\nname: stats\nsites:\n  - { at: sched_schedstats, kind: static_key, enable: true }\n' >"$work/key.yaml"
+	vp_ok --json apply web "$work/key.yaml" --agent-use full || return
+	expect_eq "text_mutex" "$(field .text_mutex)" true && verify_clean web || return
+	vp_ok --json revert web stats --agent-use full && expect_eq "text_mutex" "$(field .text_mutex)" true
+}
+
 # Nobody who parks, and nobody at all.
 without() {
 	vm_do web agent-kill || return
@@ -162,6 +170,7 @@ run_case "vmpoked starts" daemon_start
 run_case "with text_mutex held" held
 run_case "the kernel changes its own text meanwhile" against_ftrace
 run_case "somebody sleeps inside a range" sleeper
+run_case "a static key" static_key
 run_case "without an agent" without
 run_case "the agent is killed meanwhile" agent_killed
 run_case "the worker dies at each step" worker_dies_everywhere
