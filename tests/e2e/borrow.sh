@@ -7,7 +7,8 @@
 # Alone: each step has a time-out of the tool that is tested.
 . "$(dirname "$0")/../lib.sh"
 nonces="123456789abcdef0 fedcba9876543210"
-calls=${BORROW_CALLS:-1000}
+calls=${BORROW_CALLS:-1000} later_calls=100
+[ "${VMPOKE_FULL-}" != 1 ] || later_calls=1000
 
 tool() { # VM, commands on stdin; output in $work/tool
 	# shellcheck disable=SC2086
@@ -157,7 +158,7 @@ run_case "SIGKILL at any step, under load" killed_anywhere a
 run_case "no complaint of the kernel, and it goes on" healthy a
 vm_kill a
 if setup b 6.12; then
-	run_case "Linux 6.12: calls, all tasks, memory, text_mutex" borrow b 'calls 100' 'rcu 60000' 'exec 5000' 'lock 20000' 'run 100' unlock
+	run_case "Linux 6.12: calls, all tasks, memory, text_mutex" borrow b "calls $later_calls" 'rcu 60000' 'exec 5000' 'lock 20000' 'run 100' unlock
 	run_case "Linux 6.12: the kernel's own ftrace waits for text_mutex" ftrace_waits b
 	run_case "Linux 6.12: no complaint" healthy b
 elif [ $? = 2 ]; then
