@@ -3,6 +3,7 @@
 # Patches with the guest's text_mutex held (--agent-use full) in a machine of our own: on this
 # machine's KVM where that runs Linux, else on a host made for it (tests/rig, lane n), where
 # traps are debug registers. VMPOKE_FULL=1: more rounds. agent-apply-host.sh is what runs there.
+# Alone: an emulated host.
 . "$(dirname "$0")/../lib.sh"
 . "$root/tests/e2e/agent-lib.sh"
 

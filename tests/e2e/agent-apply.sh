@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Patches with the guest's own text_mutex held by a thread that its agent parks (--agent-use
 # full), against a stock kernel that changes its own text, a sleeper, and whatever dies.
+# Alone: the time in which a thread of the guest comes is part of what is tested.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 . "$root/tests/e2e/agent-lib.sh"
