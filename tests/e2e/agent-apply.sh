@@ -6,7 +6,7 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 . "$root/tests/e2e/agent-lib.sh"
-patch=$root/tests/demo.yaml id=getpgrp-is-4242
+patch=$root/tests/demo.yaml
 guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip agent-apply "no guest kernel with modules"; finish; }
 
 # --- what must hold ---
