@@ -556,6 +556,7 @@ static void holds(void **state)
 static struct {
 	struct poke_quiesce plain;
 	unsigned pauses, resumes, runs, fail_pause, fail_run;
+	int fail_errno;
 } brake;
 
 static int brake_pause(struct poke_quiesce *q, struct backend_pause_hook *hook, uint64_t deadline_us, bool *ret,
@@ -583,7 +584,7 @@ static int brake_let_run(struct poke_quiesce *q, uint64_t us, uint64_t deadline_
 	(void)deadline_us;
 	assert_true(p.backend.paused && us);
 	p.backend.base.stop_asked_us = now_us();
-	return ++brake.runs == brake.fail_run ? err_set(e, ERR_FAILED, EIO, "", "it does not run") : 0;
+	return ++brake.runs == brake.fail_run ? err_set(e, ERR_FAILED, brake.fail_errno, "", "it does not run") : 0;
 }
 
 static void three_sites_braked(unsigned busy_scans)
@@ -615,9 +616,18 @@ static void held_by_another(void **state)
 	assert_true(brake.resumes == 0 && p.scans == 0);
 	three_sites_braked(9);
 	brake.fail_run = 2;
+	brake.fail_errno = EIO;
 	assert_int_equal(run_with(1000000, &stats, &e), -EIO);
 	check_outcome(-EIO, true, &e);
 	assert_true(brake.pauses == 1 && brake.resumes == 1);
+	/* Not in time: what was in the way before is the reason. */
+	three_sites_braked(9);
+	brake.fail_run = 2;
+	brake.fail_errno = ETIMEDOUT;
+	assert_int_equal(run_with(1000000, &stats, &e), -ETIMEDOUT);
+	check_outcome(-ETIMEDOUT, true, &e);
+	assert_string_equal(e.rule, "busy");
+	assert_non_null(strstr(e.text, "sleeper"));
 	three_sites_braked(9);
 	p.cancel_after = 4;
 	assert_int_equal(run_with(1000000, &stats, &e), -ECANCELED);

@@ -44,6 +44,8 @@ static int give_way(struct poke_tx *t, struct err *e)
 		wait_ms = (t->deadline - now) / 1000 + 1;
 	t->stats.retries++;
 	int r = poke_tx_let_run(t, wait_ms * 1000, &late);
+	if (r == -ETIMEDOUT && t->paused) /* who was found is why it came to that */
+		return gave_up(t, "given up", e);
 	if (r < 0)
 		*e = late;
 	return r;
