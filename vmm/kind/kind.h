@@ -52,4 +52,16 @@ int kind_expand(const struct kind_context *ctx, const struct patchfile_site *sit
 int kind_resolve(const struct kind_context *ctx, const struct patch_place *place, const char *what,
 		 uint64_t *ret, struct err *e);
 
+/* One instruction of the kernel. */
+struct kind_instruction {
+	uint64_t gva;
+	uint8_t len; /* 0: a breakpoint is there, which hides what it is */
+	uint8_t bytes[ARCH_INSN_MAX];
+	char label[96]; /* "do_idle+0x3c" */
+};
+
+/* instruction.c: the one at a place; the rules "unknown-symbol" to "decode" of kind_expand(). */
+int kind_instruction(const struct kind_context *ctx, const struct patch_place *place, struct kind_instruction *ret,
+		     struct err *e);
+
 #endif

@@ -80,7 +80,7 @@ const char *const poke_fault_points_flipped[] = {
 const char *const poke_fault_points_rare[] = {
 	"poke-page-written",   "poke-retry",	     "poke-undo",	  "poke-site-undone", "poke-undone",
 	"poke-site-settled",   "poke-copies-written", "poke-slot-settled",
-	"poke-tasks-left",     NULL,
+	"poke-tasks-left",     "count-stopped",       NULL,
 };
 
 /* clang-format on */

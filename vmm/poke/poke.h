@@ -216,7 +216,8 @@ int poke_settle_slots(struct backend *b, const struct poke_plan *plan, struct er
  * Kill points (vmm/fault.h), NULL-terminated. The first list is passed by every
  * transaction of mode stopped that succeeds, in this order; those of staged and
  * held, and of flipped, have lists of their own. The rare ones are passed only by
- * some: a site on two pages, a range that needs quiescence, a retry, an undo, a recovery.
+ * some: a site on two pages, a range that needs quiescence, a retry, an undo, a recovery; or by
+ * counting hits (count.h).
  */
 extern const char *const poke_fault_points[];
 extern const char *const poke_fault_points_staged[];
