@@ -71,6 +71,7 @@ int cmd_probe(struct cli *c);
 int cmd_agent(struct cli *c);
 int cmd_symbols(struct cli *c);
 int cmd_sites(struct cli *c);
+int cmd_count(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_apply(struct cli *c);
 int cmd_revert(struct cli *c);

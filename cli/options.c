@@ -168,6 +168,24 @@ static int set_color(struct cli_options *o, const char *value)
 	return -EINVAL;
 }
 
+static int set_max_rate(struct cli_options *o, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits == 0 || digits > 7 || value[digits])
+		return -EINVAL;
+	o->max_rate = atoi(value);
+	return o->max_rate >= 1 && o->max_rate <= CLI_RATE_MAX ? 0 : -EINVAL;
+}
+
+/* How long the work takes, which is what --timeout is for others. */
+static int set_seconds(struct cli_options *o, const char *value)
+{
+	int r = set_timeout(o, value);
+
+	return r < 0 ? r : o->timeout_ms > 0 ? 0 : -EINVAL;
+}
+
 static const struct cli_option options[] = {
 	{ 'c', "socket", "SOCKET", 0, "vmpoked's socket ($VMPOKE_SOCKET, else /run/vmpoke/control.sock)", set_socket },
 	{ 0, "json", NULL, 0, "print the answer as one JSON document (events: one per line)", set_json },
@@ -197,6 +215,9 @@ static const struct cli_option options[] = {
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
 	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "where the guest has an agent: facts (default: ask it), full (also hold text_mutex) or none", set_agent_use },
 	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call or fixup", set_kind },
+	{ 0, "seconds", "N", CLI_OPT_COUNT, "count for so long (up to 600, fractions allowed; default 10)", set_seconds },
+	{ 0, "max-rate", "N", CLI_OPT_COUNT,
+	  "end when more hits a second come (default 20000; 50 where each stops the VM)", set_max_rate },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
 	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
@@ -229,7 +250,7 @@ static int option_take(struct parser *p, size_t row, const char *shown, const ch
 	}
 	if (opt->set(p->o, value ? value : "") < 0)
 		return err_set(e, ERR_USAGE, EINVAL, "", "'%s' is no value for option '%s': %s", value, shown, opt->help);
-	p->o->seen |= 1u << row;
+	p->o->seen |= UINT64_C(1) << row;
 	return 0;
 }
 
@@ -315,7 +336,7 @@ int cli_options_parse(int argc, char **argv, struct cli_options *o, const char *
 int cli_options_check(const struct cli_options *o, const char *verb, unsigned groups, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		if (o->seen & 1u << i && options[i].group && !(options[i].group & groups))
+		if ((o->seen >> i & 1) && options[i].group && !(options[i].group & groups))
 			return err_set(e, ERR_USAGE, EINVAL, "", "'%s' has no option '--%s'; see 'vmpoke help %s'",
 				       verb, options[i].name, verb);
 	return 0;

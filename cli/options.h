@@ -17,6 +17,7 @@
 #define CLI_VCPUS_MAX 64	  /* what vmpoked accepts as "vcpus" */
 #define CLI_DISKS_MAX  4	  /* and as "disks" */
 #define CLI_MEMORY_MAX (1ull << 40) /* and as "memory" */
+#define CLI_RATE_MAX 1000000	  /* and as "max-rate" */
 #define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
@@ -31,6 +32,7 @@ enum cli_option_group {
 	CLI_OPT_RUN = 1 << 5,
 	CLI_OPT_MODE = 1 << 6,
 	CLI_OPT_SITES = 1 << 7,
+	CLI_OPT_COUNT = 1 << 8,
 };
 
 struct cli_options {
@@ -49,7 +51,8 @@ struct cli_options {
 	int64_t id; /* of a transaction; 0 when not given */
 	bool has_timeout;
 	uint64_t timeout_ms;
-	unsigned seen; /* bit i: row i of the table was given */
+	int max_rate;  /* hits per second; 0 when not given */
+	uint64_t seen; /* bit i: row i of the table was given */
 };
 
 struct cli_option {

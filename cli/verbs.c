@@ -19,6 +19,8 @@ static const struct cli_verb verbs[] = {
 	{ "symbols", NULL, "VM [SYMBOL]", 1, 2, 0, "the guest kernel's symbols, as in /proc/kallsyms", cmd_symbols },
 	{ "sites", NULL, "VM [SYMBOL]", 1, 2, CLI_OPT_SITES,
 	  "the places in its text that the guest itself rewrites: all, of a function, or of a key", cmd_sites },
+	{ "count", NULL, "VM PLACE", 2, 2, CLI_OPT_JOB | CLI_OPT_COUNT, "how often is an instruction of the kernel executed?",
+	  cmd_count },
 	{ "check", NULL, "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_MODE, "would this patch apply? changes nothing", cmd_check },
 	{ "apply", "load", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_DRY_RUN | CLI_OPT_MODE, "apply a patch", cmd_apply },
 	{ "revert", "unload", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_MODE, "take a patch back out", cmd_revert },

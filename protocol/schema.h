@@ -39,6 +39,7 @@ struct schema_command {
 	bool read_only;	   /* allowed on control-ro.sock */
 	bool to_worker;	   /* the daemon passes it to the worker of the VM named by "vm" */
 	bool job;	   /* may take long: accepts "job-id" and runs as a job */
+	bool attached;	   /* a job that is cancelled when the client that waits for it leaves */
 	struct schema_arg args[SCHEMA_ARGS_MAX];    /* ends with name NULL */
 	struct schema_arg returns[SCHEMA_FIELDS_MAX]; /* members of the returned object; empty: {} */
 	bool returns_array; /* an array of such objects */

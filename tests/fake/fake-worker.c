@@ -211,6 +211,14 @@ static void change(struct fake *f, const char *id, const char *state, json_t *ar
 	send_return(f, id, json_pack("{s:s, s:s, s:b, s:O}", "vm", f->name, "state", state, "changed", 1, "echo", args));
 }
 
+/* Tells how far it is, and counts until it is cancelled. */
+static void count_hits(struct fake *f, const char *id)
+{
+	send_event(f, "COUNT_PROGRESS", json_pack("{s:s, s:i}", "vm", f->name, "hits", 1));
+	cancelled(f, 60000);
+	send_return(f, id, json_pack("{s:s, s:i, s:s}", "vm", f->name, "hits", 2, "ended", "asked"));
+}
+
 static void answer(struct fake *f, const struct qmp_request *req)
 {
 	const char *c = req->execute;
@@ -218,6 +226,8 @@ static void answer(struct fake *f, const struct qmp_request *req)
 
 	if (strcmp(c, "query-vm") == 0) {
 		send_return(f, req->id, describe(f));
+	} else if (strcmp(c, "vm-count") == 0) {
+		count_hits(f, req->id);
 	} else if (strcmp(c, "query-patches") == 0) {
 		send_return(f, req->id, list_patches(f));
 	} else if (strcmp(c, "patch-apply") == 0) {

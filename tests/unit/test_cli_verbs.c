@@ -192,6 +192,18 @@ static void test_symbols(void **state)
 		  { { "query-symbols", page1, "\"return\": {\"symbols\": [" SYM("0x1", "a") "], \"next\": 2, \"total\": 2}" },
 		    { "query-symbols", page2, "\"return\": {\"symbols\": [" SYM("0x2", "b") "], \"next\": -1, \"total\": 2}" } },
 		  0, "{\"symbols\": [" SYM("0x1", "a") ", " SYM("0x2", "b") "], \"next\": -1, \"total\": 2}\n", "" },
+		{ "count", { "count", "web1", "do_idle", "--seconds", "2.5", "--max-rate", "9" },
+		  { { "vm-count", "{\"vm\": \"web1\", \"at\": \"do_idle\", \"timeout\": 2500, \"max-rate\": 9}",
+		      "\"return\": {\"symbol\": \"do_idle\", \"hits\": 5, \"ended\": \"time\", \"elapsed_us\": 2500000, \"stops\": 0}" } },
+		  0, "do_idle: 5 hits in 2.5 s, 2.0 a second\n", "" },
+		{ "count of a storm that stops the VM", { "count", "web1", "do_idle" },
+		  { { "vm-count", "{\"vm\": \"web1\", \"at\": \"do_idle\"}",
+		      "\"return\": {\"symbol\": \"do_idle\", \"hits\": 13, \"ended\": \"rate\", \"elapsed_us\": 100000, \"max_rate\": 50, "
+		      "\"stops\": 13, \"stopped_us\": 900, \"longest_pause_us\": 80}" } },
+		  0, "do_idle: 13 hits in 0.1 s, 130.0 a second\n  ended: more than 50 hits a second (--max-rate)\n"
+		  "  all vCPUs stopped 13 times, 900 us in all, longest 80 us\n", "" },
+		{ "count for no time", { "count", "web1", "do_idle", "--seconds", "0" }, { { 0 } }, 2, "",
+		  "vmpoke: '0' is no value for option '--seconds': count for so long (up to 600, fractions allowed; default 10)\n" },
 		{ "one symbol", { "symbols", "web1", "_text" },
 		  { { "query-symbols", "{\"vm\": \"web1\", \"symbol\": \"_text\"}", "\"return\": {\"symbols\": [" SYM("0xffffffff81000000", "_text") "], \"next\": -1, \"total\": 9}" } },
 		  0, "ffffffff81000000 T _text\n", "" },

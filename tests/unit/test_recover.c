@@ -423,12 +423,36 @@ static void test_orphan_hold(void **state)
 	end();
 }
 
+/* One that died while it counted left a trap in the VMM as well: it goes when a held VM is let go. */
+static void test_orphan_traps(void **state)
+{
+	(void)state;
+	for (int running = 0; running < 2; running++) {
+		struct err e = { 0 };
+
+		begin(OPERATION_APPLY, POKE_PLANNED, true, running, ALL_OLD);
+		transaction_free(TAKE_PTR(w.s.open));
+		assert_int_equal(session_hold_traps(&w.s, &e), 0);
+		w.s.held = false;
+		assert_int_equal(session_load(&w.s, &e), 0); /* the next worker */
+		assert_true(w.s.orphan_hold && w.s.orphan_traps);
+		assert_int_equal(recover_session(&w.s, &e), 0);
+		assert_true(w.fake.running);
+		assert_int_equal(w.fake.n_events > 1 && w.fake.events[0] == FAKE_PAUSED, running);
+		assert_false(w.s.orphan_hold || w.s.orphan_traps || w.s.held);
+		assert_int_equal(session_load(&w.s, &e), 0);
+		assert_false(w.s.orphan_hold || w.s.orphan_traps);
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_state), cmocka_unit_test(test_foreign_bytes),
 		cmocka_unit_test(test_other_process), cmocka_unit_test(test_failing_calls),
-		cmocka_unit_test(test_orphan_hold), cmocka_unit_test(test_unknown_process),
+		cmocka_unit_test(test_orphan_hold), cmocka_unit_test(test_orphan_traps),
+		cmocka_unit_test(test_unknown_process),
 		cmocka_unit_test(test_foreign_and_gone), cmocka_unit_test(test_recovery_dies),
 		cmocka_unit_test(test_ready_comes_first), cmocka_unit_test(test_gone_unseen),
 		cmocka_unit_test(test_other_kernel),

@@ -41,8 +41,8 @@ static void test_table(void **state)
 	const struct schema_event *ev = schema_events(&k);
 
 	(void)state;
-	assert_int_equal(n, 26);
-	assert_int_equal(k, 7);
+	assert_int_equal(n, 27);
+	assert_int_equal(k, 8);
 	for (size_t i = 0; i < n; i++) {
 		assert_ptr_equal(schema_command_find(c[i].name), &c[i]);
 		check_members(c[i].args, SCHEMA_ARGS_MAX, true);
@@ -64,15 +64,15 @@ static void test_table(void **state)
 /* What must not be possible for somebody who may only look. */
 static void test_read_only(void **state)
 {
-	static const char *const writers[] = { "getfd", "closefd", "vm-run", "vm-destroy", "vm-add", "vm-remove", "patch-apply", "patch-revert", "job-cancel",
+	static const char *const writers[] = { "getfd", "closefd", "vm-run", "vm-destroy", "vm-add", "vm-remove", "patch-apply", "patch-revert", "job-cancel", "vm-count",
 					       "job-dismiss" };
 	json_t *all = schema_query_commands(false), *ro = schema_query_commands(true);
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(writers); i++)
 		assert_false(schema_command_find(writers[i])->read_only);
-	assert_int_equal(json_array_size(all), 26);
-	assert_int_equal(json_array_size(ro), 26 - ARRAY_SIZE(writers));
+	assert_int_equal(json_array_size(all), 27);
+	assert_int_equal(json_array_size(ro), 27 - ARRAY_SIZE(writers));
 	assert_string_equal(json_string_value(json_object_get(json_array_get(ro, 0), "name")), "qmp_capabilities");
 	json_decref(all);
 	json_decref(ro);
@@ -221,8 +221,8 @@ static void test_introspection(void **state)
 			assert_true(json_is_string(json_object_get(item, "json-type")));
 		}
 	}
-	assert_int_equal(commands, 26);
-	assert_int_equal(events, 7);
+	assert_int_equal(commands, 27);
+	assert_int_equal(events, 8);
 	m = json_array_get(json_object_get(entity(schema, "vm-add-arg"), "members"), 2);
 	assert_string_equal(json_string_value(json_object_get(m, "name")), "gdb");
 	assert_true(json_is_null(json_object_get(m, "default")));

@@ -451,6 +451,58 @@ static void test_end_waits_for_workers(void **state)
 	assert_true(now_us() - begun < 3000000);
 }
 
+static json_t *count_args(const char *job_id)
+{
+	json_t *o = json_pack("{s:s, s:s}", "vm", "ok", "at", "do_idle");
+
+	if (job_id)
+		json_object_set_new(o, "job-id", json_string(job_id));
+	return o;
+}
+
+static void wait_no_jobs(void)
+{
+	uint64_t end = now_us() + DAEMON_WAIT_US;
+	size_t n = 1;
+
+	while (n > 0 && now_us() < end) {
+		json_t *jobs = call_ok(client, "query-jobs", NULL);
+		n = json_array_size(jobs);
+		json_decref(jobs);
+	}
+	assert_int_equal(n, 0);
+}
+
+/* Nobody wants to know the hits of a client that left; of a job with a name somebody does. */
+static void test_count_ends_with_its_client(void **state)
+{
+	static const char request[] = "{\"execute\": \"vm-count\", \"arguments\": {\"vm\": \"ok\", \"at\": \"do_idle\"}}\r\n";
+	char line[4096];
+
+	(void)state;
+	json_decref(add_vm(client, "ok"));
+	int fd = daemon_program_raw(&program, false);
+	raw_send(fd, "{\"execute\": \"qmp_capabilities\"}\r\n");
+	assert_true(raw_line(fd, line, sizeof(line)) > 0);
+	raw_send(fd, request);
+	json_decref(wait_event(client, "COUNT_PROGRESS", "ok"));
+	close(fd);
+	wait_no_jobs();
+	json_decref(call_ok(client, "vm-count", count_args("mine")));
+	json_decref(wait_event(client, "COUNT_PROGRESS", "ok"));
+	json_decref(call_ok(client, "job-cancel", json_pack("{s:s}", "id", "mine")));
+	json_t *status = NULL;
+	do {
+		json_decref(status);
+		status = wait_event(client, "JOB_STATUS_CHANGE", "ok");
+	} while (strcmp(get_str(status, "status"), "concluded") != 0);
+	json_decref(status);
+	json_t *jobs = call_ok(client, "query-jobs", NULL);
+	assert_int_equal(get_int(json_object_get(json_array_get(jobs, 0), "result"), "hits"), 2);
+	json_decref(jobs);
+	json_decref(call_ok(client, "job-dismiss", json_pack("{s:s}", "id", "mine")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +513,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_arguments_are_passed_on, start, stop),
 		cmocka_unit_test_setup_teardown(test_other_clients_are_served_meanwhile, start, stop),
 		cmocka_unit_test_setup_teardown(test_work_outlives_its_client, start, stop),
+		cmocka_unit_test_setup_teardown(test_count_ends_with_its_client, start, stop),
 		cmocka_unit_test_setup_teardown(test_jobs_with_ids, start, stop),
 		cmocka_unit_test_setup_teardown(test_cancel_of_a_job_without_id, start, stop),
 		cmocka_unit_test_setup_teardown(test_worker_dies_at_work, start, stop),

@@ -46,6 +46,12 @@ static int vm_abilities(struct backend *b, struct backend_ability *ret, size_t c
 	return 1;
 }
 
+static int vm_event_fd(const struct backend *b)
+{
+	(void)b;
+	return -1;
+}
+
 static int vm_event(struct backend *b, enum backend_event_kind *ret, struct err *e)
 {
 	(void)b;
@@ -159,7 +165,7 @@ static const struct backend_live_ops live_ops = {
 
 static const struct backend_ops vm_ops = {
 	.name = "image", .live = &live_ops, .close = vm_close, .info = vm_info, .abilities = vm_abilities,
-	.event = vm_event, .read = vm_read, .write = vm_write, .pause = vm_pause, .resume = vm_resume,
+	.event_fd = vm_event_fd, .event = vm_event, .read = vm_read, .write = vm_write, .pause = vm_pause, .resume = vm_resume,
 	.regs_get = vm_regs_get,
 };
 
@@ -547,9 +553,37 @@ static void test_probe(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Armed, watched, disarmed; what is no instruction of the kernel is refused before. */
+static void test_count(void **state)
+{
+	json_t *value = NULL, *args = json_pack("{s:s, s:s, s:i}", "vm", "web1", "at", "do_nothing+0x8", "timeout", 30);
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(command_vm_count(&w.s, args, &value, &e), 0);
+	assert_int_equal(w.arms, 1);
+	assert_int_equal(w.pauses + w.stores + w.flips, 0);
+	assert_int_equal(json_integer_value(json_object_get(value, "hits")), 0);
+	assert_string_equal(json_string_value(json_object_get(value, "ended")), "time");
+	assert_true(json_integer_value(json_object_get(value, "elapsed_us")) >= 30000);
+	json_decref(value);
+	json_object_set_new(args, "at", json_string("do nothing"));
+	assert_int_equal(command_vm_count(&w.s, args, &value, &e), -EINVAL);
+	json_object_set_new(args, "at", json_string("no_such_function"));
+	assert_int_equal(command_vm_count(&w.s, args, &value, &e), -ENOENT);
+	assert_string_equal(e.rule, "unknown-symbol");
+	json_object_set_new(args, "at", json_string("do_nothing"));
+	w.caps &= ~(unsigned)BACKEND_TRAP_HW;
+	assert_int_equal(command_vm_count(&w.s, args, &value, &e), -EOPNOTSUPP);
+	assert_string_equal(e.rule, "trap");
+	assert_int_equal(w.arms, 1);
+	json_decref(args);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_count, setup, teardown),
 		TEST(test_as_asked), TEST(test_slots), TEST(test_as_planned), TEST(test_refusals), TEST(test_exclusions),
 		TEST(test_exclusions_busy), TEST(test_history), TEST(test_trace), TEST(test_trace_is_cut),
 		TEST(test_probe),

@@ -107,6 +107,12 @@ static int relay_send(struct relay *relay, json_t *args, struct err *e)
 	return r;
 }
 
+/* A client that waits for an attached job has a job. */
+static void client_left(struct pending *p)
+{
+	relay_cancel(p->relay->job);
+}
+
 int relay_start(struct vm *vm, struct session *s, const struct schema_command *cmd, json_t *args,
 		json_t **ret, struct err *e)
 {
@@ -126,6 +132,10 @@ int relay_start(struct vm *vm, struct session *s, const struct schema_command *c
 	relay->pending = wait ? session_defer(s) : NULL;
 	r = wait && !relay->pending ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") : relay_send(relay, args, e);
 	struct relay *started = TAKE_PTR(relay);
+	if (started->pending && cmd->attached) {
+		started->pending->relay = started;
+		started->pending->client_left = client_left;
+	}
 	if (r < 0) {
 		bool told = started->pending;
 		if (started->job)

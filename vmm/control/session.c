@@ -89,8 +89,12 @@ int session_new(struct server *server, int fd, bool read_only)
 
 void session_free(struct session *s)
 {
-	if (s->pending) /* its work goes on, its reply is dropped */
-		s->pending->session = NULL;
+	struct pending *p = s->pending;
+
+	if (p) /* its reply is dropped, its work goes on where it does not say otherwise */
+		p->session = NULL;
+	if (p && p->client_left)
+		p->client_left(p);
 	LIST_REMOVE(s, link);
 	s->server->n_sessions--;
 	s->server->n_sessions_ro -= s->read_only;

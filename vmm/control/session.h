@@ -26,10 +26,15 @@ struct session {
 	struct fd_table fds; /* what it has passed with getfd */
 };
 
+struct relay;
+
 /* A reply owed. Outlives its client: then the reply is dropped. */
 struct pending {
 	struct session *session; /* NULL: the client is gone */
 	char *id;
+	/* For work that nobody wants without its client: it has just left. NULL: the work goes on. */
+	void (*client_left)(struct pending *p);
+	struct relay *relay; /* client_left's own */
 };
 
 /* Takes fd, also on failure. */

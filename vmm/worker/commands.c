@@ -12,6 +12,7 @@ static const struct command commands[] = {
 	{ "vm-probe", command_vm_probe },
 	{ "query-symbols", command_query_symbols },
 	{ "query-sites", command_query_sites },
+	{ "vm-count", command_vm_count },
 	{ "patch-check", command_patch_check },
 	{ "patch-apply", command_patch_apply },
 	{ "patch-revert", command_patch_revert },

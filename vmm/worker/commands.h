@@ -18,6 +18,7 @@ int command_query_vm(struct session *s, json_t *args, json_t **ret, struct err *
 int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_symbols(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_sites(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_vm_count(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e);

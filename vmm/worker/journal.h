@@ -13,7 +13,7 @@
  *   end     txn, time, result, changed, figures, error?
  *   lost    patch, time                  the guest rebooted, its text is new
  *   forget  patch, time                  its record is dropped (nothing of it is in the guest)
- *   hold    time                         reads are about to stop a running VM for short moments
+ *   hold    time, traps                  reads, or traps that are counted, are about to stop a running VM for short moments
  *   release time                         ... and are over
  *   past    (as query-history tells it)  what a rewrite keeps of a transaction that no longer matters
  */

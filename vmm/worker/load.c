@@ -86,8 +86,8 @@ static int load_forget(struct session *s, json_t *record)
 
 static int load_hold(struct session *s, json_t *record)
 {
-	(void)record;
 	s->orphan_hold = true;
+	s->orphan_traps |= json_is_true(json_object_get(record, "traps"));
 	return 0;
 }
 
@@ -95,6 +95,7 @@ static int load_release(struct session *s, json_t *record)
 {
 	(void)record;
 	s->orphan_hold = false;
+	s->orphan_traps = false;
 	return 0;
 }
 

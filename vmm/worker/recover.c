@@ -195,15 +195,30 @@ static int recover_open(struct session *s, struct err *e)
 	return r;
 }
 
+/* A trap that is left would stop the VM the next time a vCPU comes there: letting go of a held VM takes them all away. */
+static int remove_traps(struct session *s, struct err *e)
+{
+	const struct backend_ops *ops = s->backend->ops;
+	bool ignored;
+	int r = ops->pause(s->backend, NULL, &ignored, e);
+
+	if (r == 0)
+		r = ops->resume(s->backend, e);
+	return r < 0 ? r : ops->info(s->backend, &s->info, e);
+}
+
 static int recover_hold(struct session *s, struct err *e)
 {
 	int r = s->backend->ops->info(s->backend, &s->info, e);
 
+	if (r == 0 && s->orphan_traps && s->info.state == BACKEND_RUNNING)
+		r = remove_traps(s, e);
 	if (r == 0 && s->info.state == BACKEND_PAUSED)
 		r = s->backend->ops->resume_orphan(s->backend, e);
 	if (r < 0)
 		return r;
 	s->orphan_hold = false;
+	s->orphan_traps = false;
 	s->held = true; /* so that release writes the record */
 	session_release(s);
 	return 0;

@@ -343,15 +343,26 @@ struct boot session_boot(const struct session *s)
 	return b;
 }
 
+static int append_hold(struct session *s, bool traps, struct err *e)
+{
+	int r = journal_append(s->journal, json_pack("{s:s, s:b, s:I}", "type", "hold", "traps", (int)traps, "time",
+						     (json_int_t)time(NULL)), true, e);
+
+	s->held |= r == 0;
+	return r;
+}
+
 int session_hold(struct session *s, struct err *e)
 {
 	if (s->held || !s->backend || s->info.state != BACKEND_RUNNING ||
 	    ((s->info.caps & BACKEND_LIVE_READ) && (s->info.caps & BACKEND_LIVE_REGS)))
 		return 0;
-	int r = journal_append(s->journal, json_pack("{s:s, s:I}", "type", "hold", "time", (json_int_t)time(NULL)),
-			       true, e);
-	s->held = r == 0;
-	return r;
+	return append_hold(s, false, e);
+}
+
+int session_hold_traps(struct session *s, struct err *e)
+{
+	return append_hold(s, true, e);
 }
 
 void session_release(struct session *s)

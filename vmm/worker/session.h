@@ -48,6 +48,7 @@ struct session {
 	enum poke_state open_state; /* the last state it logged */
 	bool open_running;	 /* the VM ran before that transaction paused it */
 	bool orphan_hold;	 /* a dead predecessor may have left the VM stopped in the middle of a read */
+	bool orphan_traps;	 /* ... and traps of its counting in the VMM */
 	bool held;		 /* our own hold record is open */
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
@@ -114,6 +115,8 @@ struct boot session_boot(const struct session *s);
 
 /* Reads of a backend that must stop the VM for them are announced in the journal, for a worker killed meanwhile. */
 int session_hold(struct session *s, struct err *e);
+/* The same for traps that outlive a worker, as those of a gdb stub do; always recorded. */
+int session_hold_traps(struct session *s, struct err *e);
 void session_release(struct session *s);
 
 /* Sends PATCH_STATUS_CHANGE. */
