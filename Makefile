@@ -8,7 +8,7 @@ WERROR ?= -Werror
 BUILD := build
 
 PKGS_PROTOCOL := jansson yaml-0.1
-PKGS_VM := libbpf
+PKGS_VM := libbpf libelf liblz4 libzstd liblzma zlib
 PKGS_DAEMON := libsystemd
 PKGS_XDP := libxdp
 VERSION := 0.1.0

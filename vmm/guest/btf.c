@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "protocol/util.h"
+#include "vmm/guest/guest.h"
 #include "vmm/guest/layout.h"
 
 #define NESTED_MAX 16 /* anonymous structs and unions looked into, all levels together */
@@ -147,5 +148,19 @@ int layout_from_btf(struct layout *l, const void *data, uint32_t len, struct err
 	btf__free(btf);
 	if (r == 0)
 		*l = o.l;
+	return r;
+}
+
+int members_from_btf(struct guest_member *wants, size_t n, const void *data, uint32_t len, struct err *e)
+{
+	int r = 0;
+
+	libbpf_set_print(NULL);
+	struct btf *btf = btf__new(data, len);
+	if (!btf)
+		return err_set(e, ERR_FAILED, EOPNOTSUPP, "no-btf", "the guest's BTF is malformed");
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = offset_of(btf, wants[i].type, wants[i].member, &wants[i].offset, e);
+	btf__free(btf);
 	return r;
 }

@@ -13,7 +13,6 @@
 #include "vmm/guest/internal.h"
 #include "vmm/guest/scratch.h"
 
-#define BTF_MAX	    (64u << 20) /* 4 MiB in Debian's kernels */
 #define PER_CPU_MAX (16u << 20)
 
 enum {
@@ -55,15 +54,11 @@ static bool usable(const struct symbol_want *w, bool per_cpu)
 
 static int btf_load(struct guest *g, struct layout *l, const struct symbol_want *want, struct err *e)
 {
-	uint64_t len = want[W_BTF_END].addr - want[W_BTF].addr;
 	_cleanup_scratch_ struct scratch btf = { 0 };
+	uint32_t len;
+	int r = btf_copy(g, want[W_BTF].addr, want[W_BTF_END].addr, &btf, &len, e);
 
-	if (want[W_BTF_END].addr <= want[W_BTF].addr || len > BTF_MAX)
-		return missing(e, "BTF");
-	if (!scratch_alloc(&btf, (size_t)len))
-		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	int r = walk_read(&g->walk, want[W_BTF].addr, btf.p, (size_t)len, e);
-	return r < 0 ? r : layout_from_btf(l, btf.p, (uint32_t)len, e);
+	return r < 0 ? r : layout_from_btf(l, btf.p, len, e);
 }
 
 /* current_task and hardirq_stack_ptr are symbols of their own or members of pcpu_hot. */

@@ -7,6 +7,7 @@
 #define VMPOKE_VMM_GUEST_LAYOUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "protocol/err.h"
@@ -43,5 +44,13 @@ int layout_load(struct guest *g, struct layout *l, struct err *e);
 
 /* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
+
+/* The same for members that others ask for; see guest_member_offsets(). */
+struct guest_member;
+int members_from_btf(struct guest_member *wants, size_t n, const void *btf, uint32_t len, struct err *e);
+
+/* members.c: a copy of the guest's BTF, which is at [start, end). -EOPNOTSUPP when that cannot be. */
+struct scratch;
+int btf_copy(struct guest *g, uint64_t start, uint64_t end, struct scratch *ret, uint32_t *ret_len, struct err *e);
 
 #endif
