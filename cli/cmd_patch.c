@@ -4,9 +4,25 @@
  * the sentence that says what happened, and the figures that were measured.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "protocol/util.h"
+
+/* Opened here, with the user's rights. O_NONBLOCK: a FIFO must not hang us. */
+static int vmlinux_pass(struct cli *c, json_t *args, struct err *e)
+{
+	const char *path = c->options.vmlinux;
+
+	if (!path)
+		return 0;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(e, ERR_USAGE, errno, "", "--vmlinux: %s: %s", path, strerror(errno));
+	json_object_set_new(args, "vmlinux", json_string("fd:vmlinux"));
+	return cli_pass_fd(c, "vmlinux", fd, e);
+}
 
 static json_t *patch_args(struct cli *c, struct err *e)
 {
@@ -24,6 +40,10 @@ static json_t *patch_args(struct cli *c, struct err *e)
 		json_object_set_new(args, "agent-use", json_string(c->options.agent_use));
 	if (c->options.has_timeout)
 		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
+	if (vmlinux_pass(c, args, e) < 0) {
+		json_decref(args);
+		return NULL;
+	}
 	return args;
 }
 

@@ -155,6 +155,12 @@ static int set_agent_use(struct cli_options *o, const char *value)
 	return is_one_of(value, words, ARRAY_SIZE(words)) ? 0 : -EINVAL;
 }
 
+static int set_vmlinux(struct cli_options *o, const char *value)
+{
+	o->vmlinux = value;
+	return *value ? 0 : -EINVAL;
+}
+
 static int set_color(struct cli_options *o, const char *value)
 {
 	static const char *const names[] = { "auto", "always", "never" };
@@ -215,6 +221,7 @@ static const struct cli_option options[] = {
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
 	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "where the guest has an agent: facts (default: ask it), full (also hold text_mutex) or none", set_agent_use },
 	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call or fixup", set_kind },
+	{ 0, "vmlinux", "FILE", CLI_OPT_VMLINUX, "the guest kernel's file (vmlinuz or vmlinux), for kinds that need it", set_vmlinux },
 	{ 0, "seconds", "N", CLI_OPT_COUNT, "count for so long (up to 600, fractions allowed; default 10)", set_seconds },
 	{ 0, "max-rate", "N", CLI_OPT_COUNT,
 	  "end when more hits a second come (default 20000; 50 where each stops the VM)", set_max_rate },

@@ -33,6 +33,7 @@ enum cli_option_group {
 	CLI_OPT_MODE = 1 << 6,
 	CLI_OPT_SITES = 1 << 7,
 	CLI_OPT_COUNT = 1 << 8,
+	CLI_OPT_VMLINUX = 1 << 9,
 };
 
 struct cli_options {
@@ -46,7 +47,7 @@ struct cli_options {
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;
 	int limit; /* 0 when not given */
-	const char *mode, *traps, *trace, *agent_use; /* NULL when not given */
+	const char *mode, *traps, *trace, *agent_use, *vmlinux; /* NULL when not given */
 	const char *kind; /* of sites; NULL when not given */
 	int64_t id; /* of a transaction; 0 when not given */
 	bool has_timeout;

@@ -37,6 +37,11 @@
 	  .doc = "where an agent answers: facts (ask it about symbols and conflicts), full (also hold the guest's text_mutex " \
 		 "and wait for its tasks, in a thread that it parks) or none (facts)" }
 
+#define ARG_VMLINUX \
+	{ "vmlinux", SCHEMA_STR, true, .min = 4, .max = 66, \
+	  .doc = "fd:NAME with the name of a getfd: the file the guest's kernel came from (vmlinuz or vmlinux), for kinds " \
+		 "that need it; a machine of our own has it already" }
+
 #define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
 #define RET_VM_OBJECT \
@@ -262,7 +267,7 @@ const struct schema_command schema_command_table[] = {
 	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
 	  .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_JOB_ID },
+		    ARG_VMLINUX, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
@@ -270,7 +275,7 @@ const struct schema_command schema_command_table[] = {
 	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_JOB_ID },
+		    ARG_VMLINUX, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.", .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,

@@ -7,11 +7,13 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #include "protocol/util.h"
+#include "vmm/control/channel.h"
 #include "vmm/worker/control.h"
 
 static char path[] = "/tmp/vmpoke-test-control-XXXXXX";
@@ -145,6 +147,63 @@ static void listener_is_told(void **state)
 	unlink(path);
 }
 
+static void ignore_frame(struct channel *ch, const struct qmp_frame *frame)
+{
+	(void)ch;
+	(void)frame;
+}
+
+static void ignore_end(struct channel *ch, const char *why)
+{
+	(void)ch;
+	(void)why;
+}
+
+/* The daemon's end and ours: a request of some length before, one with a file, one after. */
+static void a_file_goes_along(void **state)
+{
+	static const struct channel_ops ops = { .frame = ignore_frame, .closed = ignore_end };
+	struct channel ch;
+	sd_event *loop = NULL;
+	struct qmp_request req = { 0 };
+	char *blanks = malloc(1 << 20), text[8] = "";
+	int pair[2], file = memfd_create("file", MFD_CLOEXEC), seen = 0;
+
+	(void)state;
+	assert_int_equal(write(file, "kernel", 6), 6);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(sd_event_new(&loop) >= 0);
+	assert_int_equal(channel_init(&ch, loop, pair[0], &ops, 0), 0);
+	struct control *c = control_new(pair[1]);
+	assert_int_equal(control_take_fd(c), -ENOENT);
+	memset(blanks, ' ', (1 << 20) - 1); /* more than the socket takes at once */
+	blanks[(1 << 20) - 1] = '\0';
+	channel_send(&ch, blanks);
+	channel_send_fd(&ch, strdup("{\"execute\": \"first\"}\r\n"), file);
+	channel_send(&ch, strdup("{\"execute\": \"second\"}\r\n"));
+	for (int i = 0; i < 1000 && seen < 2; i++) {
+		sd_event_run(loop, 1000);
+		assert_int_equal(control_read(c), 0);
+		while (control_next(c, &req) > 0) {
+			assert_string_equal(req.execute, seen++ ? "second" : "first");
+			qmp_request_clear(&req);
+		}
+	}
+	assert_int_equal(seen, 2);
+	int got = control_take_fd(c);
+	assert_true(got >= 0);
+	assert_int_equal(pread(got, text, sizeof(text), 0), 6);
+	assert_string_equal(text, "kernel");
+	assert_int_equal(control_take_fd(c), -ENOENT);
+	close(got);
+	/* Never taken, or never sent: closed with its owner. */
+	channel_send_fd(&ch, strdup("{}\r\n"), memfd_create("left", MFD_CLOEXEC));
+	assert_int_equal(control_read(c), 0);
+	channel_done(&ch);
+	control_free(c);
+	sd_event_unref(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +211,7 @@ int main(void)
 		cmocka_unit_test(one_daemon_after_the_other),
 		cmocka_unit_test(two_daemons_at_once),
 		cmocka_unit_test(listener_is_told),
+		cmocka_unit_test(a_file_goes_along),
 	};
 	int fd = mkstemp(path);
 

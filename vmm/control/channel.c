@@ -60,12 +60,36 @@ static void channel_arm_stall(struct channel *ch)
 	sd_event_source_set_enabled(ch->stall, SD_EVENT_ONESHOT);
 }
 
+/* A descriptor goes with the first byte of its message: what is before that byte is sent alone. */
+static ssize_t channel_put(struct channel *ch)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	bool now = ch->out_fd >= 0 && ch->out_sent == ch->out_fd_at;
+	size_t end = ch->out_fd >= 0 && !now ? ch->out_fd_at : ch->out_len;
+	struct iovec iov = { .iov_base = ch->out + ch->out_sent, .iov_len = end - ch->out_sent };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (now) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		control.align = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.align), &ch->out_fd, sizeof(int));
+	}
+	ssize_t n = sendmsg(ch->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n > 0 && now)
+		close(TAKE_FD(ch->out_fd));
+	return n;
+}
+
 static void channel_flush(struct channel *ch)
 {
 	bool progress = false;
 
 	while (!ch->dead && ch->out_sent < ch->out_len) {
-		ssize_t n = send(ch->fd, ch->out + ch->out_sent, ch->out_len - ch->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = channel_put(ch);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -90,6 +114,7 @@ static int channel_reserve(struct channel *ch, size_t n)
 	if (ch->out_sent > 0) {
 		memmove(ch->out, ch->out + ch->out_sent, ch->out_len - ch->out_sent);
 		ch->out_len -= ch->out_sent;
+		ch->out_fd_at -= ch->out_fd >= 0 ? ch->out_sent : 0;
 		ch->out_sent = 0;
 	}
 	if (ch->out_len + n <= ch->out_cap)
@@ -105,10 +130,20 @@ static int channel_reserve(struct channel *ch, size_t n)
 
 void channel_send(struct channel *ch, char *line)
 {
+	channel_send_fd(ch, line, -1);
+}
+
+void channel_send_fd(struct channel *ch, char *line, int fd)
+{
 	_cleanup_free_ char *owned = line;
+	_cleanup_close_ int owned_fd = fd;
 
 	if (ch->dead)
 		return;
+	if (fd >= 0 && ch->out_fd >= 0) {
+		channel_kill(ch, "the peer does not take the descriptors it is sent");
+		return;
+	}
 	if (!owned) {
 		channel_kill(ch, "out of memory");
 		return;
@@ -122,6 +157,10 @@ void channel_send(struct channel *ch, char *line)
 	if (channel_reserve(ch, n) < 0) {
 		channel_kill(ch, "out of memory");
 		return;
+	}
+	if (fd >= 0) {
+		ch->out_fd = TAKE_FD(owned_fd);
+		ch->out_fd_at = ch->out_len;
 	}
 	memcpy(ch->out + ch->out_len, owned, n);
 	ch->out_len += n;
@@ -289,7 +328,7 @@ static int channel_add_sources(struct channel *ch)
 
 int channel_init(struct channel *ch, sd_event *event, int fd, const struct channel_ops *ops, uint64_t stall_us)
 {
-	*ch = (struct channel){ .ops = ops, .fd = fd, .event = event, .stall_us = stall_us };
+	*ch = (struct channel){ .ops = ops, .fd = fd, .event = event, .stall_us = stall_us, .out_fd = -1 };
 	ch->lexer = qmp_lexer_new();
 	int r = ch->lexer ? channel_add_sources(ch) : -ENOMEM;
 	if (r < 0) {
@@ -309,6 +348,8 @@ void channel_done(struct channel *ch)
 	fds_close(ch);
 	qmp_lexer_free(ch->lexer);
 	free(ch->out);
+	if (ch->out_fd >= 0)
+		close(ch->out_fd);
 	close(ch->fd);
-	*ch = (struct channel){ .fd = -1 };
+	*ch = (struct channel){ .fd = -1, .out_fd = -1 };
 }

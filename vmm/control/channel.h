@@ -34,6 +34,8 @@ struct channel {
 	struct qmp_lexer *lexer;
 	char *out;
 	size_t out_len, out_sent, out_cap;
+	int out_fd;	  /* goes with the byte at out_fd_at; -1: none */
+	size_t out_fd_at; /* counted like out_len */
 	size_t in_pos, in_len;
 	char in[4096];
 	int fds[CHANNEL_FDS_MAX]; /* came with the bytes read last, nobody has taken them yet */
@@ -57,6 +59,9 @@ int channel_take_fd(struct channel *ch);
 
 /* Queues one message line and frees it. NULL (out of memory while building it) ends the channel. */
 void channel_send(struct channel *ch, char *line);
+
+/* The same with a descriptor (taken). One at a time: while one is queued another ends the channel. */
+void channel_send_fd(struct channel *ch, char *line, int fd);
 
 /* Ends the channel: the peer sees end of file at once, ops->closed follows from the loop. why is static. */
 void channel_kill(struct channel *ch, const char *why);

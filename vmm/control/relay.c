@@ -37,6 +37,8 @@ static uint64_t budget_us(const struct schema_command *cmd, json_t *args)
 
 static void relay_free(struct relay *relay)
 {
+	if (relay && relay->call.has_file)
+		close(relay->call.file);
 	free(relay);
 }
 DEFINE_CLEANUP(struct relay, relay_free)
@@ -95,6 +97,24 @@ static int relay_add_job(struct relay *relay, struct session *s, const struct sc
 	return 0;
 }
 
+/* "vmlinux" is the name of a descriptor the client has passed: the worker gets the descriptor. */
+static int relay_take_file(struct relay *relay, struct session *s, json_t *args, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(args, "vmlinux"));
+
+	if (!name)
+		return 0;
+	if (strncmp(name, "fd:", 3) != 0)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'vmlinux' must be \"fd:NAME\", a file you opened yourself and "
+			       "passed with getfd");
+	int fd = fd_table_take(&s->fds, name + 3, e);
+	if (fd < 0)
+		return fd;
+	relay->call.file = fd;
+	relay->call.has_file = true;
+	return 0;
+}
+
 /* The worker gets the id of every job, also of those the client gave none: job-cancel names it. */
 static int relay_send(struct relay *relay, json_t *args, struct err *e)
 {
@@ -126,7 +146,9 @@ int relay_start(struct vm *vm, struct session *s, const struct schema_command *c
 	relay->call = (struct worker_call){
 		.command = cmd->name, .array = cmd->returns_array, .budget_us = budget_us(cmd, args), .done = on_done,
 	};
-	int r = cmd->job ? relay_add_job(relay, s, cmd, args, e) : 0;
+	int r = relay_take_file(relay, s, args, e);
+	if (r == 0 && cmd->job)
+		r = relay_add_job(relay, s, cmd, args, e);
 	if (r < 0)
 		return r;
 	relay->pending = wait ? session_defer(s) : NULL;

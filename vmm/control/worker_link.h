@@ -37,6 +37,8 @@ struct worker_call {
 	const char *command; /* static */
 	bool array;	     /* the answer is an array, not an object */
 	uint64_t budget_us;  /* from sending to the answer; beyond that the worker is killed */
+	bool has_file;	     /* file goes along with it (SCM_RIGHTS); taken by worker_call() */
+	int file;
 	/* value is borrowed, NULL on error. Never called from inside worker_call(). */
 	void (*done)(struct worker_call *call, json_t *value, const struct err *e);
 	TAILQ_ENTRY(worker_call) link; /* private, like the rest */

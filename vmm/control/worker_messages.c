@@ -11,9 +11,18 @@
 
 #define CANCEL_ID "\"cancel\"" /* answers to job-cancel are of no interest */
 
+static void call_drop_file(struct worker_call *call)
+{
+	if (call->has_file)
+		close(call->file);
+	call->has_file = false;
+}
+
 static struct worker_call *call_pop(struct worker *w)
 {
 	struct worker_call *call = TAILQ_FIRST(&w->calls);
+
+	call_drop_file(call);
 
 	TAILQ_REMOVE(&w->calls, call, link);
 	w->n_calls--;
@@ -64,7 +73,9 @@ static void calls_send_next(struct worker *w)
 	}
 	w->sent = true;
 	worker_timer_set(w, call->budget_us);
-	channel_send(&w->channel, TAKE_PTR(call->line));
+	int file = call->has_file ? call->file : -1;
+	call->has_file = false;
+	channel_send_fd(&w->channel, TAKE_PTR(call->line), file);
 }
 
 static int call_format(struct worker_call *call, json_t *args, uint64_t serial, struct err *e)
@@ -83,7 +94,7 @@ static int call_format(struct worker_call *call, json_t *args, uint64_t serial, 
 	return 0;
 }
 
-int worker_call(struct worker *w, struct worker_call *call, json_t *args, struct err *e)
+static int call_queue(struct worker *w, struct worker_call *call, json_t *args, struct err *e)
 {
 	if (w->state == WORKER_OFF && w->entry->kind == REGISTRY_MACHINE)
 		return err_set(e, ERR_INACTIVE, EHOSTDOWN, "run-state", "the machine is shut down: %s",
@@ -104,6 +115,15 @@ int worker_call(struct worker *w, struct worker_call *call, json_t *args, struct
 	return 0;
 }
 
+int worker_call(struct worker *w, struct worker_call *call, json_t *args, struct err *e)
+{
+	int r = call_queue(w, call, args, e);
+
+	if (r < 0)
+		call_drop_file(call);
+	return r;
+}
+
 bool worker_call_withdraw(struct worker *w, struct worker_call *call)
 {
 	if (w->sent && call == TAILQ_FIRST(&w->calls))
@@ -111,6 +131,7 @@ bool worker_call_withdraw(struct worker *w, struct worker_call *call)
 	TAILQ_REMOVE(&w->calls, call, link);
 	w->n_calls--;
 	free(TAKE_PTR(call->line));
+	call_drop_file(call);
 	return true;
 }
 

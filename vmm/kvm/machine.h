@@ -71,6 +71,9 @@ int machine_wait(struct machine *m, uint64_t timeout_us, char *ret_reason, size_
  */
 int machine_prefer_thread(void);
 
+/* The file its kernel came from, borrowed; -1 when it was not kept (config.reboot keeps it). */
+int machine_kernel_fd(const struct machine *m);
+
 /* The backend of a machine; lives as long as the machine, close() on it does nothing to the machine. */
 struct backend *machine_backend(struct machine *m);
 

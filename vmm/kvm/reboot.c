@@ -50,6 +50,11 @@ int config_keep(struct machine *m, const struct machine_config *c, struct err *e
 	return r < 0 ? err_set(e, ERR_FAILED, -r, "", "%s: %s", c->kernel, strerror(-r)) : 0;
 }
 
+int machine_kernel_fd(const struct machine *m)
+{
+	return m->config.files ? m->files.kernel : -1;
+}
+
 void config_drop(struct machine *m)
 {
 	if (!m->config.files)

@@ -10,6 +10,7 @@
 
 struct control {
 	int fd;	       /* -1: listening and not connected */
+	int passed_fd; /* came last (SCM_RIGHTS), nobody has taken it; -1: none */
 	int listen_fd; /* -1: one connection, and its end is ours */
 	bool closed;
 	struct qmp_lexer *lexer;
@@ -26,7 +27,7 @@ struct control *control_new(int fd)
 		return NULL;
 	}
 	c->fd = fd;
-	c->listen_fd = -1;
+	c->passed_fd = c->listen_fd = -1;
 	c->lexer = qmp_lexer_new();
 	return c->lexer ? TAKE_PTR(c) : NULL;
 }
@@ -56,11 +57,24 @@ static void queue_clear(struct control *c)
 		qmp_request_clear(&req);
 }
 
+static void passed_drop(struct control *c)
+{
+	if (c->passed_fd >= 0)
+		close(c->passed_fd);
+	c->passed_fd = -1;
+}
+
+int control_take_fd(struct control *c)
+{
+	return c->passed_fd >= 0 ? TAKE_FD(c->passed_fd) : -ENOENT;
+}
+
 void control_free(struct control *c)
 {
 	if (!c)
 		return;
 	queue_clear(c);
+	passed_drop(c);
 	qmp_lexer_free(c->lexer);
 	if (c->fd >= 0)
 		close(c->fd);
@@ -183,12 +197,33 @@ static int feed(struct control *c, const char *buf, size_t len)
 	return 0;
 }
 
+/* The daemon sends one request at a time, and a descriptor with its first byte: the newest one is its own. */
+static ssize_t receive(struct control *c, void *buf, size_t len)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int))) {
+		passed_drop(c);
+		memcpy(&c->passed_fd, CMSG_DATA(h), sizeof(int));
+	}
+	return n;
+}
+
 int control_read(struct control *c)
 {
 	char buf[65536];
 
 	while (!c->closed) {
-		ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		ssize_t n = receive(c, buf, sizeof(buf));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)

@@ -39,6 +39,9 @@ int control_read(struct control *c);
 /* Next queued request: 1 and *ret (clear it with qmp_request_clear), 0 when there is none. */
 int control_next(struct control *c, struct qmp_request *ret);
 
+/* The descriptor that came with the request at hand, once; -ENOENT when there was none. */
+int control_take_fd(struct control *c);
+
 /* True when a job-cancel for job_id came in (it is answered here), or the daemon is gone and we go with it. */
 bool control_cancelled(struct control *c, const char *job_id);
 
