@@ -30,6 +30,13 @@ enum patch_kind {
 	PATCH_KIND_IMMEDIATE,	/* value: the constant of the mov at "at" becomes it */
 	PATCH_KIND_STATIC_KEY,	/* enable: the static key at "at" and all its jumps */
 	PATCH_KIND_STATIC_CALL, /* to: the static call whose key is "at" leads to it; "null" and "ret0" are words */
+	PATCH_KIND_ALTERNATIVE, /* choose: which form of the alternative at "at" */
+};
+
+enum patch_choice {
+	PATCH_CHOICE_ORIGINAL,	  /* alternative: the compiler's code */
+	PATCH_CHOICE_REPLACEMENT, /* ... the replacement, where there is one only */
+	PATCH_CHOICE_NUMBER,	  /* ... replacement number choice_number */
 };
 
 /* "symbol", "symbol+0x12", or "0xffffffff81000000". */
@@ -46,6 +53,8 @@ struct patchfile_site {
 	int64_t value;		/* return: INT32_MIN..UINT32_MAX; immediate */
 	bool value_unsigned;	/* immediate: value is above INT64_MAX, and these are its bits */
 	bool enable;		/* static_key */
+	enum patch_choice choice;
+	uint8_t choice_number; /* 1.. */
 	uint8_t old_len, new_len;
 	uint8_t old_bytes[PATCHFILE_BYTES_MAX];
 	uint8_t new_bytes[PATCHFILE_BYTES_MAX];

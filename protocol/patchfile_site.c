@@ -10,14 +10,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE };
+enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE };
 
 static const char *const site_keys[] = {
 	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
-	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", NULL,
+	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", [KEY_CHOOSE] = "choose", NULL,
 };
 
-#define KINDS "bytes, return, jump, nop, immediate, static_key or static_call"
+#define KINDS "bytes, return, jump, nop, immediate, static_key, static_call or alternative"
 #define BIT(key) (1u << (key))
 
 static const struct {
@@ -30,6 +30,7 @@ static const struct {
 	[PATCH_KIND_IMMEDIATE] = { BIT(KEY_VALUE), 0 },
 	[PATCH_KIND_STATIC_KEY] = { BIT(KEY_ENABLE), 0 },
 	[PATCH_KIND_STATIC_CALL] = { BIT(KEY_TO), 0 },
+	[PATCH_KIND_ALTERNATIVE] = { BIT(KEY_CHOOSE), 0 },
 };
 
 static int fail_here(struct yaml_reader *r, const char *sentence)
@@ -97,6 +98,21 @@ static int bytes_value(struct yaml_reader *r, const char *text, const char *key,
 	return 0;
 }
 
+static int choice_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
+{
+	if (strcmp(text, "original") == 0) {
+		site->choice = PATCH_CHOICE_ORIGINAL;
+	} else if (strcmp(text, "replacement") == 0) {
+		site->choice = PATCH_CHOICE_REPLACEMENT;
+	} else {
+		if (text[0] < '1' || text[0] > '9' || text[1])
+			return fail_here(r, "choose must be original, replacement or its number (1 to 9)");
+		site->choice = PATCH_CHOICE_NUMBER;
+		site->choice_number = (uint8_t)(text[0] - '0');
+	}
+	return 0;
+}
+
 static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile_site *site)
 {
 	const char *text = yaml_reader_scalar(r);
@@ -118,6 +134,8 @@ static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile
 		return bytes_value(r, text, "new", site->new_bytes, &site->new_len);
 	case KEY_ENABLE:
 		return enable_value(r, text, site);
+	case KEY_CHOOSE:
+		return choice_value(r, text, site);
 	}
 	return -EINVAL;
 }

@@ -31,6 +31,7 @@ const char *patch_kind_name(enum patch_kind kind)
 		[PATCH_KIND_IMMEDIATE] = "immediate",
 		[PATCH_KIND_STATIC_KEY] = "static_key",
 		[PATCH_KIND_STATIC_CALL] = "static_call",
+		[PATCH_KIND_ALTERNATIVE] = "alternative",
 	};
 
 	return (unsigned)kind < ARRAY_SIZE(names) ? names[kind] : "unknown";

@@ -61,6 +61,12 @@ $(BUILD)/tests/agent-client: $(BUILD)/obj/tests/tools/agent-client.o $(BUILD)/ob
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
 
+# Finds places for tests/e2e/alternative.sh.
+$(BUILD)/tests/list-alternatives: $(BUILD)/obj/tests/tools/list-alternatives.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
+
 # A machine of our own VMM with devices, for tests/e2e/virtio.sh.
 $(BUILD)/tests/kvm-virtio: $(BUILD)/obj/tests/tools/kvm-virtio.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
 	@mkdir -p $(@D)
@@ -81,7 +87,7 @@ test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
 have_clang := $(shell command -v $(CLANG) 2>/dev/null)
-check-build: all unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+check-build: all unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
 
 # Packages may be missing when make starts, and with them the flags pkg-config
 # gave above: the real work is done by a second make, on every CPU.

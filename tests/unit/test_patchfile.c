@@ -23,6 +23,24 @@ static struct patchfile *parse_good(const char *text)
 	return p;
 }
 
+static void test_choices(void **state)
+{
+	struct patchfile *p = parse_good(HEAD "sites:\n"
+					 "  - { at: f+0x3, kind: alternative, choose: original }\n"
+					 "  - { at: g, kind: alternative, choose: replacement }\n"
+					 "  - { choose: 9, at: h, kind: alternative }\n");
+	static const enum patch_choice want[] = { PATCH_CHOICE_ORIGINAL, PATCH_CHOICE_REPLACEMENT, PATCH_CHOICE_NUMBER };
+
+	(void)state;
+	assert_int_equal(p->n_sites, ARRAY_SIZE(want));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_int_equal(p->sites[i].choice, want[i]);
+		assert_int_equal(p->sites[i].kind, PATCH_KIND_ALTERNATIVE);
+	}
+	assert_int_equal(p->sites[2].choice_number, 9);
+	patchfile_free(p);
+}
+
 static void test_full(void **state)
 {
 	struct patchfile *p = parse_good(
@@ -223,6 +241,10 @@ static const struct {
 	{ BAD_SITE("{ at: f, kind: return, value: 3, old: 90 }"), 4, "has no 'old'" },
 	{ BAD_SITE("{ at: f, kind: nop, value: 3 }"), 4, "has no 'value'" },
 	{ BAD_SITE("{ at: f, kind: jump }"), 4, "needs 'to'" },
+	{ BAD_SITE("{ at: f, kind: alternative }"), 4, "needs 'choose'" },
+	{ BAD_SITE("{ at: f, kind: alternative, choose: 0 }"), 4, "choose must be original, replacement or its number" },
+	{ BAD_SITE("{ at: f, kind: alternative, choose: 10 }"), 4, "choose must be" },
+	{ BAD_SITE("{ at: f, kind: nop, choose: original }"), 4, "has no 'choose'" },
 	{ BAD_SITE("{ at: f, kind: jump, to: g+1 }"), 4, "'to' must be a symbol" },
 	{ BAD_SITE("at: f\n    kind: return\n    value: 010"), 6, "value must be a number" },
 	{ BAD_SITE("at: f\n    kind: return\n    value: true"), 6, "value must be a number" },
@@ -411,7 +433,7 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_full),	      cmocka_unit_test(test_good),  cmocka_unit_test(test_atomic),
+		cmocka_unit_test(test_full), cmocka_unit_test(test_choices),	      cmocka_unit_test(test_good),  cmocka_unit_test(test_atomic),
 		cmocka_unit_test(test_exclude),
 		cmocka_unit_test(test_exclude_cap),
 		cmocka_unit_test(test_bad),

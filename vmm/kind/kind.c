@@ -14,7 +14,8 @@
 #include "vmm/kind/row.h"
 
 static const struct kind_ops *const kinds[] = { &kind_bytes, &kind_return, &kind_jump, &kind_nop,
-					       &kind_immediate, &kind_static_key, &kind_static_call };
+					       &kind_immediate, &kind_static_key, &kind_static_call,
+					       &kind_alternative };
 
 static const struct kind_ops *kind_find(enum patch_kind kind)
 {

@@ -8,6 +8,7 @@
 
 #include "protocol/patchfile.h"
 #include "vmm/arch/arch.h"
+#include "vmm/guest/alternatives.h"
 #include "vmm/guest/guest.h"
 #include "vmm/guest/sites.h"
 #include "vmm/poke/plan.h"
@@ -27,10 +28,20 @@ struct kind_tables {
 };
 void kind_tables_clear(struct kind_tables *t);
 
+/* The file the guest's kernel came from, and its lists, each read when first asked for. */
+struct kind_image {
+	const struct vmlinux *vmlinux; /* borrowed; NULL: nobody has it. Its build-id is the guest's. */
+	bool read;
+	struct guest_alternatives alternatives;
+	struct guest_pv_calls pv_calls;
+};
+void kind_image_clear(struct kind_image *i);
+
 struct kind_context {
 	const struct arch_ops *arch;
 	struct guest *guest;
 	struct kind_tables *tables; /* kept from site to site; NULL: read for each. Must not outlive one request. */
+	struct kind_image *image;   /* the same for what is in the kernel's file */
 };
 
 /*

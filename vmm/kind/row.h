@@ -33,6 +33,7 @@ struct kind_ops {
 
 extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop, kind_immediate, kind_static_key,
 	kind_static_call;
+extern const struct kind_ops kind_alternative;
 
 /* True when the site names old bytes and the guest holds others: plan_build() will say so. */
 bool kind_old_differs(const struct patchfile_site *site, const struct function *fn, uint64_t place);
@@ -63,6 +64,15 @@ int tables_sites(const struct kind_context *ctx, enum guest_site_kind kind, cons
 		 struct guest_sites *own, struct err *e);
 /* "self-patched": an instruction of [start, start + len) is one that the guest rewrites. */
 int tables_check_owned(const struct kind_context *ctx, uint64_t start, size_t len, struct err *e);
+
+/* image.c: the lists in the kernel's file. -ENOENT (ERR_REFUSED, "kernel-image") when nobody has it. */
+int image_lists(const struct kind_context *ctx, const struct kind_image **ret, struct err *e);
+
+/* alternative_form.c: the a->len bytes of a form, as the kernel would write it. ERR_REFUSED, "alternative". */
+int alternative_form(const struct kind_context *ctx, const struct guest_alternative *a, bool original, uint8_t *out,
+		     struct err *e);
+/* Do both do the same at gva, whatever their NOPs and the lengths of their jumps are? */
+bool alternative_same(const struct kind_context *ctx, const uint8_t *x, const uint8_t *y, size_t len, uint64_t gva);
 
 /* entry.c: where a patch of a function's entry goes. */
 struct entry {

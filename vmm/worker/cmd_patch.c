@@ -175,8 +175,10 @@ static int check_words(json_t *args, struct err *e)
 /* What the plan says, then what the guest itself says of it: *ret is for the reply. */
 static int plan_as_asked(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
 {
-	int r = prepare_plan(s, p, e);
+	int r = prepare_vmlinux(s, args, p, e);
 
+	if (r == 0)
+		r = prepare_plan(s, p, e);
 	if (r < 0) {
 		worker_agent_explain(s, args, e);
 		return r;

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "vmm/guest/vmlinux.h"
 #include "vmm/kind/kind.h"
+#include "vmm/kvm/machine.h"
 #include "vmm/worker/choose.h"
 
 void prepared_clear(struct prepared *p)
@@ -16,6 +18,7 @@ void prepared_clear(struct prepared *p)
 	free(p->text);
 	patchfile_free(p->file);
 	plan_free(p->plan);
+	vmlinux_free(p->vmlinux);
 	*p = (struct prepared){ 0 };
 }
 
@@ -137,13 +140,34 @@ static int expand_site(struct session *s, const struct kind_context *ctx, const 
 	return r;
 }
 
+static bool needs_vmlinux(const struct patchfile *file)
+{
+	for (size_t i = 0; i < file->n_sites; i++)
+		if (file->sites[i].kind == PATCH_KIND_ALTERNATIVE)
+			return true;
+	return false;
+}
+
+int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct err *e)
+{
+	_cleanup_close_ int passed = json_object_get(args, "vmlinux") ? control_take_fd(s->control) : -1;
+	int fd = passed >= 0 || !s->machine ? passed : machine_kernel_fd(s->machine);
+
+	if (!needs_vmlinux(p->file) || fd < 0)
+		return 0;
+	int r = vmlinux_open(fd, &p->vmlinux, e);
+	const struct guest_facts *f = guest_facts(s->guest);
+	return r < 0 ? r : vmlinux_check_build_id(p->vmlinux, f->build_id, sizeof(f->build_id), e);
+}
+
 /* Names are looked up one or two a site, see guest_names_index(). */
 #define SITES_WITHOUT_INDEX 4
 
 int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
 	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest, .tables = &tables };
+	__attribute__((cleanup(kind_image_clear))) struct kind_image image = { .vmlinux = p->vmlinux };
+	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest, .tables = &tables, .image = &image };
 	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 

@@ -9,6 +9,7 @@ struct prepared {
 	char *text;	  /* the patch file, as given or as stored */
 	size_t text_len;
 	struct patchfile *file;
+	struct vmlinux *vmlinux; /* the file of the guest's kernel, where a kind needs it and somebody has it */
 	struct poke_plan *plan; /* n_sites 0: the guest already holds the new bytes */
 };
 
@@ -16,6 +17,13 @@ void prepared_clear(struct prepared *p);
 
 /* The patch a request means: "text" (with "filename"), or "patch", a name whose text was stored. -ENOENT. */
 int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct err *e);
+
+/*
+ * Opens the file of the guest's kernel when the patch has a kind that needs it: passed with the request
+ * ("vmlinux"), or of a machine of our own. Neither: 0, and the kind says what is missing. -ESTALE
+ * (ERR_REFUSED, "build-id") when it is another kernel's.
+ */
+int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct err *e);
 
 /* Gates (release, build-id), symbols, kinds, overlap with patches that are in, plan. Needs prepare_file(). */
 int prepare_plan(struct session *s, struct prepared *p, struct err *e);
