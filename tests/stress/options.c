@@ -107,6 +107,8 @@ static const struct option_row rows[] = {
 	{ "--traps", "KIND", "int3, or hw: debug registers, 4 instructions a transaction (int3)", take_traps, 0, 0, 0 },
 	{ "--inject-at", NULL, "an NMI, then a machine check, at each step of a transaction and each instruction",
 	  take_switch, AT(at), 0, 0 },
+	{ "--count-exits", NULL, "only: exits that 1, 100 and 10,000 sites force on a vCPU elsewhere, and a halted one",
+	  take_switch, AT(count_exits), 0, 0 },
 	{ "--slots", NULL, "let instructions that cannot be emulated be stepped as copies", take_switch, AT(slots), 0, 0 },
 	{ "--json", NULL, "one JSON object on stdout", take_switch, AT(json), 0, 0 },
 	{ "--shapes", "LIST", "only these shapes, in turn: call,jmp,...", take_shapes, AT(shapes), 0, 0 },
@@ -126,7 +128,7 @@ void options_usage(FILE *out)
 {
 	fprintf(out, "stress --mode MODE [OPTION...]\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		fprintf(out, "  %-10s %-5s %s\n", rows[i].name, rows[i].value ? rows[i].value : "", rows[i].help);
+		fprintf(out, "  %-13s %-5s %s\n", rows[i].name, rows[i].value ? rows[i].value : "", rows[i].help);
 	fprintf(out, "shapes:");
 	for (size_t i = 0; i < text_n_shapes; i++)
 		fprintf(out, " %s", text_shapes[i].name);
@@ -160,6 +162,8 @@ int options_parse(int argc, char *argv[], struct options *ret)
 		return refuse("--mode", "missing");
 	if (o.at && (o.naive || o.pairs))
 		return refuse("--inject-at", "not with pairs, not with naive stores");
+	if (o.count_exits && (o.naive || o.pairs || o.at))
+		return refuse("--count-exits", "not with pairs, not with injected events, not with naive stores");
 	*ret = o;
 	return 0;
 }

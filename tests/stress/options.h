@@ -22,6 +22,7 @@ struct options {
 	bool unpaired;	     /* the halves of a pair are changed one after the other: the control of the pairs */
 	unsigned nmi, mce;   /* injected per second, over all vCPUs */
 	bool at;	     /* one event at each step of a transaction and each old instruction, see at.c */
+	bool count_exits;    /* of vCPUs that have nothing to do with it, see exits.c */
 	bool slots;	     /* room for copies of instructions that cannot be emulated */
 	bool hw;	     /* debug-register traps only: at most 4 old boundaries a transaction */
 	const char *shapes;  /* comma-separated names; NULL: all */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tests/stress/at.h"
+#include "tests/stress/exits.h"
 
 enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_NOT_RUN = 3, EXIT_SKIP = 77 };
 
@@ -193,6 +194,38 @@ static int main_at(const struct options *o)
 	return r < 0 ? EXIT_NOT_RUN : 0;
 }
 
+static void exits_print(const struct options *o, const struct exits_figures *f)
+{
+	json_t *json = json_pack("{s:s, s:I, s:I, s:I}", "mode", options_mode_name(o), "violations", (json_int_t)f->violations, "halted", (json_int_t)f->halted, "ticks",
+				 (json_int_t)f->ticks);
+	json_t *batches = json_array();
+
+	for (const struct exits_batch *b = f->batches; b < f->batches + f->n; b++)
+		json_array_append_new(batches, json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "sites", (int)b->sites, "every",
+							 (int)b->every, "rounds", (int)b->rounds, "limit", (int)b->limit, "low", (json_int_t)b->low,
+							 "median", (json_int_t)b->median, "most", (json_int_t)b->most));
+	json_object_set_new(json, "batches", batches);
+	json_dumpf(json, stdout, o->json ? 0 : JSON_INDENT(2));
+	putchar('\n');
+	json_decref(json);
+}
+
+static int main_exits(const struct options *o)
+{
+	struct exits_figures f = { 0 };
+	struct err e = { 0 };
+	int r = exits_run(o, &f, &e);
+
+	if (r < 0)
+		fprintf(stderr, "stress: %s\n", e.text);
+	if (r == -ENOTSUP)
+		return EXIT_SKIP;
+	exits_print(o, &f);
+	if (f.violations)
+		return EXIT_VIOLATION;
+	return r < 0 ? EXIT_NOT_RUN : 0;
+}
+
 int main(int argc, char *argv[])
 {
 	struct options options;
@@ -209,6 +242,8 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "stress: /dev/kvm: %s\n", strerror(errno));
 		return EXIT_SKIP;
 	}
+	if (options.count_exits)
+		return main_exits(&options);
 	if (options.at)
 		return main_at(&options);
 	int r = run(&options, &outcome, &e);

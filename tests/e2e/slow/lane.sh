@@ -4,11 +4,11 @@
 # result lines are passed on; a lane that is not to be had is one skip.
 . "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
 
-# lane_stress LANE TIMEOUT RIG OPTION...
-lane_stress() {
-	local lane=$1 limit=$2 status
-	shift 2
-	"$root/tests/rig/run" "$lane" --timeout "$limit" "$@" "$root/tests/stress/in-lane.sh" \
+# lane_run SCRIPT LANE TIMEOUT RIG OPTION...
+lane_run() {
+	local script=$1 lane=$2 limit=$3 status
+	shift 3
+	"$root/tests/rig/run" "$lane" --timeout "$limit" "$@" "$root/tests/stress/$script" \
 		"$root/build/tests/stress.static" 2>"$work/stderr"
 	status=$?
 	case $status in
@@ -18,5 +18,10 @@ lane_stress() {
 	*) not_ok "lane $lane" "exit status $status: $(tail -n 3 "$work/stderr" | tr '\n' ' ')" ;;
 	esac
 	[ $status != 1 ] || failures=1
+}
+
+# lane_stress LANE TIMEOUT RIG OPTION...: and nothing else
+lane_stress() {
+	lane_run in-lane.sh "$@"
 	finish
 }
