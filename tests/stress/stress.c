@@ -13,6 +13,7 @@
 
 #include "tests/stress/at.h"
 #include "tests/stress/exits.h"
+#include "tests/stress/missing.h"
 
 enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_NOT_RUN = 3, EXIT_SKIP = 77 };
 
@@ -122,6 +123,9 @@ static int outcome_check(const struct guest *g, const struct outcome *o, struct 
 static void outcome_count(struct guest *g, struct outcome *o)
 {
 	o->fallen = guest_rest(g);
+	for (unsigned i = 0; o->fallen && i < g->vcpus && !guest_is_dead(g); i++)
+		if (!g->cpus[i].resting)
+			missing_print(g->machine, i);
 	if (guest_is_dead(g) && o->fallen == 0)
 		o->fallen = 1;
 	guest_sum(g, &o->sum);
