@@ -34,7 +34,7 @@ if grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
 else
 	run_lane n $((full ? 3000 : 450))
 	if [ "$full" = 1 ]; then
-		run_lane v 3000
+		run_lane v 5000
 	else
 		skip "modes, lane v" "breakpoint instructions under Bochs take long: only with VMPOKE_FULL=1"
 	fi
