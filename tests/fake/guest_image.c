@@ -270,6 +270,17 @@ static void btf_types(struct btf_builder *t)
 	btf_field(t, "signal", TASK_SIGNAL, 1);
 	btf_field(t, "thread", TASK_THREAD_SP - 8, 4);
 	btf_field(t, "se", TASK_GROUP - 8, 5);
+	btf_struct(t, "module", MODULE_BYTES, 7);
+	btf_field(t, "state", MODULE_STATE, 1);
+	btf_field(t, "list", MODULE_LIST, 1);
+	btf_field(t, "jump_entries", MODULE_KEYS, 1);
+	btf_field(t, "num_jump_entries", MODULE_N_KEYS, 1);
+	btf_field(t, "static_call_sites", MODULE_CALLS, 1);
+	btf_field(t, "num_static_call_sites", MODULE_N_CALLS, 1);
+	btf_field(t, "mem", MODULE_MEM, 1);
+	btf_struct(t, "module_memory", 16, 2);
+	btf_field(t, "base", 0, 1);
+	btf_field(t, "size", 8, 1);
 }
 
 static void btf_put(struct builder *b)

@@ -63,6 +63,7 @@ static const struct guest_image *variant(unsigned i)
 		{ IMAGE_BASE + 0x900, "__start___jump_table" },	     { IMAGE_BASE + 0x930, "__stop___jump_table" },
 		{ IMAGE_BASE + 0x930, "__start_static_call_sites" }, { IMAGE_BASE + 0x940, "__stop_static_call_sites" },
 		{ IMAGE_BASE + 0x980, "text_mutex" },		     { IMAGE_BASE + 0x988, "jump_label_mutex" },
+		{ IMAGE_BASE + 0x990, "modules" },
 	};
 
 	if (!made[i]) {
@@ -80,6 +81,11 @@ static const struct guest_image *variant(unsigned i)
 			abort();
 		guest_image_build(made[i], &o);
 		memset(guest_image_at(made[i], IMAGE_BASE + 0xa00), PADDING_BYTE, 0x400);
+		/* A module; its list of keys is the kernel's own. */
+		guest_image_put64(made[i], IMAGE_BASE + 0x990, IMAGE_BASE + 0x9a0 + MODULE_LIST);
+		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_LIST, IMAGE_BASE + 0x990);
+		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_KEYS, IMAGE_BASE + 0x900);
+		guest_image_put32(made[i], IMAGE_BASE + 0x9a0 + MODULE_N_KEYS, 3);
 	}
 	return made[i];
 }

@@ -42,6 +42,7 @@ static const struct guest_image_symbol symbols[] = {
 	{ FUNC, "my_func" },
 	{ OTHER, "my_other" },
 	{ AT(0xc80), "behind" },
+	{ AT(0xf00), "modules" }, /* a list whose one entry leads nowhere */
 };
 
 struct fixture {

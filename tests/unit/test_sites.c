@@ -18,6 +18,8 @@
 #define FIXUPS	 (IMAGE_BASE + 0x960)
 #define LOCKS	 (IMAGE_BASE + 0x980)
 #define BP_DESC	 (IMAGE_BASE + 0x9a0)
+#define MODULES	 (IMAGE_BASE + 0xa00)
+#define MODULE	 (IMAGE_BASE + 0xa80) /* and another one behind it */
 #define SOME_KEY (IMAGE_BASE + 0x100040) /* behind its own list, as in a kernel */
 
 static const struct guest_image_symbol symbols[] = {
@@ -26,6 +28,7 @@ static const struct guest_image_symbol symbols[] = {
 	{ FIXUPS, "__start___ex_table" },	 { FIXUPS + 12, "__stop___ex_table" },
 	{ LOCKS, "text_mutex" },		 { LOCKS + 8, "jump_label_mutex" },
 	{ LOCKS + 16, "static_call_mutex" },	 { BP_DESC, "bp_desc" },
+	{ MODULES, "modules" },
 };
 
 struct fixture {
@@ -41,7 +44,9 @@ static int make(void **state, size_t n_symbols)
 		return -1;
 	*state = f;
 	guest_image_build(&f->image, &(struct guest_image_options){ .extra = symbols, .n_extra = n_symbols });
-	memset(guest_image_at(&f->image, KEYS), 0, 0x100);
+	memset(guest_image_at(&f->image, KEYS), 0, 0x300);
+	for (int i = 0; i < 2; i++)
+		guest_image_put64(&f->image, MODULES + 8 * (uint64_t)i, MODULES);
 	return guest_probe(&f->image.mem, f->image.regs, IMAGE_CPUS, &f->g, NULL);
 }
 
@@ -129,6 +134,49 @@ static void static_calls(void **state)
 	guest_sites_clear(&s);
 }
 
+/* Module number i, with text, one jump in it and another outside. The list of keys lies behind it. */
+static void put_module(struct fixture *f, size_t i, uint64_t next)
+{
+	uint64_t at = MODULE + 0x100 * i, keys = at + MODULE_BYTES, text = IMAGE_FUNC + 0x20 * i;
+
+	guest_image_put64(&f->image, at + MODULE_LIST, next);
+	guest_image_put64(&f->image, at + MODULE_KEYS, keys);
+	guest_image_put32(&f->image, at + MODULE_N_KEYS, 2);
+	guest_image_put64(&f->image, at + MODULE_MEM, text);
+	guest_image_put32(&f->image, at + MODULE_MEM + 8, 0x10);
+	for (uint64_t j = 0; j < 2; j++) {
+		guest_image_put32(&f->image, keys + 16 * j, (uint32_t)(text + 8 + 8 * j - (keys + 16 * j)));
+		guest_image_put64(&f->image, keys + 16 * j + 8, SOME_KEY - (keys + 16 * j + 8));
+	}
+}
+
+static void of_modules(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_image_put64(&f->image, MODULES, MODULE + MODULE_LIST);
+	put_module(f, 0, MODULE + 0x100 + MODULE_LIST);
+	put_module(f, 1, MODULES);
+	struct guest_sites s = read_sites(f, GUEST_SITE_STATIC_KEY);
+	assert_true(s.whole);
+	assert_int_equal(s.n, 3 + 4);
+	for (size_t i = 0; i < s.n; i++)
+		if (s.site[i].at == IMAGE_FUNC + 8 || s.site[i].at == IMAGE_FUNC + 0x28)
+			assert_true(s.site[i].module && !s.site[i].init && s.site[i].key == SOME_KEY);
+		else
+			assert_true(!s.site[i].module && (s.site[i].init || s.site[i].at >= KEYS));
+	guest_sites_clear(&s);
+	guest_image_put32(&f->image, MODULE + MODULE_STATE, 1); /* on its way in */
+	s = read_sites(f, GUEST_SITE_STATIC_KEY);
+	assert_true(!s.whole && strstr(s.modules_why, "loaded"));
+	guest_sites_clear(&s);
+	guest_image_put32(&f->image, MODULE + MODULE_STATE, 0);
+	guest_image_put64(&f->image, MODULE + MODULE_LIST, MODULE + MODULE_LIST); /* no end */
+	s = read_sites(f, GUEST_SITE_STATIC_CALL);
+	assert_true(!s.whole && s.n == 2);
+	guest_sites_clear(&s);
+}
+
 static void nothing_there(void **state)
 {
 	struct fixture *f = *state;
@@ -180,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(static_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(static_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_modules, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_there, setup_bare, teardown),
 		cmocka_unit_test_setup_teardown(patching, setup, teardown),
 	};

@@ -132,6 +132,27 @@ static int offsets_load(const struct btf *btf, struct offsets *o, struct err *e)
 	return l->task_span <= LAYOUT_SPAN_MAX ? 0 : no_member(e, "task_struct", "thread.sp");
 }
 
+int layout_members(const void *data, uint32_t len, const struct layout_member *wants, size_t n, struct err *e)
+{
+	int r = 0;
+
+	libbpf_set_print(NULL);
+	struct btf *btf = btf__new(data, len);
+	if (!btf)
+		return err_set(e, ERR_FAILED, EOPNOTSUPP, "no-btf", "the guest's BTF is malformed");
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct err missing;
+
+		r = offset_of(btf, wants[i].type, wants[i].member, wants[i].to, &missing);
+		if (r < 0 && !wants[i].required)
+			r = 0;
+		else if (r < 0 && e)
+			*e = missing;
+	}
+	btf__free(btf);
+	return r;
+}
+
 int layout_from_btf(struct layout *l, const void *data, uint32_t len, struct err *e)
 {
 	struct offsets o = { .l = *l };

@@ -16,6 +16,7 @@ struct guest {
 	struct names_index names;
 	uint64_t banner, notes, notes_end; /* addresses */
 	uint64_t base_gpa;
+	struct module_layout modules;
 	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */
 };
 

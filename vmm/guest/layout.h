@@ -42,6 +42,28 @@ struct layout {
 /* Fills l from the guest's BTF and symbols. -EOPNOTSUPP when it has no BTF or lacks something. */
 int layout_load(struct guest *g, struct layout *l, struct err *e);
 
+/* Where struct module keeps what sites.c needs of it; see modules.c. */
+#define LAYOUT_NONE UINT32_MAX /* a member that this kernel does not have */
+struct module_layout {
+	bool ready;
+	uint32_t span; /* bytes of it that hold them all */
+	union {
+		uint32_t at[8];
+		struct {
+			uint32_t list, state, keys, n_keys, calls, n_calls, text, text_len;
+		};
+	};
+};
+
+struct layout_member {
+	const char *type, *member;
+	uint32_t *to; /* offset in bytes; untouched when an optional one is missing */
+	bool required;
+};
+
+/* Offsets of members by a copy of the guest's BTF. -EOPNOTSUPP. */
+int layout_members(const void *btf, uint32_t len, const struct layout_member *members, size_t n, struct err *e);
+
 /* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
 

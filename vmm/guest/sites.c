@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "vmm/guest/guest.h"
+#include "vmm/guest/modules.h"
 
 #define TABLE_SIZE_MAX (8u << 20)
 
@@ -126,6 +127,42 @@ static int entries_add(struct guest *g, const struct table *t, uint64_t base, si
 	return 0;
 }
 
+/* One module's part of a list. What is not in its text is of its start, and gone. */
+static int module_add(struct guest *g, enum guest_site_kind kind, const struct guest_modules *m,
+		      const struct guest_module *module, struct guest_sites *s, struct err *e)
+{
+	uint64_t base = kind == GUEST_SITE_STATIC_KEY ? module->keys : module->calls;
+	uint64_t n = kind == GUEST_SITE_STATIC_KEY ? module->n_keys : module->n_calls;
+	size_t first = s->n;
+
+	if (n == 0)
+		return 0;
+	if (n > GUEST_SITES_MAX || s->n + n > GUEST_SITES_MAX)
+		return err_set_addr(e, ERR_REFUSED, EBADMSG, "modules", base, "a module's list of sites cannot be one");
+	int r = entries_add(g, &tables[kind], base, (size_t)n * tables[kind].entry, s, e);
+	for (size_t i = first; r >= 0 && i < s->n; i++) {
+		s->site[i].module = !s->site[i].init && guest_modules_hold(m, s->site[i].at, 1);
+		s->site[i].init = !s->site[i].module;
+	}
+	return r;
+}
+
+/* Fixups of modules are not asked for: nothing of ours lies in a module's text but what it rewrites itself. */
+static int modules_add(struct guest *g, enum guest_site_kind kind, struct guest_sites *s, struct err *e)
+{
+	__attribute__((cleanup(guest_modules_clear))) struct guest_modules m = { 0 };
+	size_t core = s->n;
+	int r = kind == GUEST_SITE_FIXUP ? 0 : guest_modules_read(g, &m, e);
+
+	for (size_t i = 0; r >= 0 && i < m.n; i++)
+		r = module_add(g, kind, &m, &m.module[i], s, e);
+	if (r < 0)
+		s->n = core;
+	else if (m.moving)
+		r = err_set(e, ERR_REFUSED, EBUSY, "modules", "a module is being loaded or unloaded");
+	return r;
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const struct guest_site *x = a, *y = b;
@@ -136,6 +173,7 @@ static int by_place(const void *a, const void *b)
 int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_sites *ret, struct err *e)
 {
 	__attribute__((cleanup(guest_sites_clear))) struct guest_sites s = { 0 };
+	struct err why = { 0 };
 	uint64_t base = 0;
 	size_t size = 0;
 	int r = table_bounds(g, &tables[kind], &base, &size, e);
@@ -145,6 +183,12 @@ int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_si
 	r = entries_add(g, &tables[kind], base, size, &s, e);
 	if (r < 0)
 		return r;
+	r = modules_add(g, kind, &s, &why);
+	if (r == -ENOMEM)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	s.whole = r >= 0;
+	if (r < 0)
+		snprintf(s.modules_why, sizeof(s.modules_why), "%.127s", why.text);
 	qsort(s.site, s.n, sizeof(*s.site), by_place);
 	*ret = s;
 	s = (struct guest_sites){ 0 };

@@ -32,15 +32,19 @@ struct guest_site {
 	bool inverted;	 /* static key: the instruction jumps while the key is disabled */
 	bool tail;	 /* static call: a jump in place of a call and a return */
 	bool init;	 /* in text of the boot: freed, and never looked at again by the guest */
+	bool module;	 /* in the text of a module that is loaded */
 };
 
 struct guest_sites {
 	struct guest_site *site; /* ascending by at; owned */
 	size_t n;
+	bool whole; /* those of all modules are among them; else modules_why says what keeps them away */
+	char modules_why[128];
 };
 
 /*
- * All sites of that kind; none where the kernel lacks the table. -EBADMSG (ERR_REFUSED, "self-patched")
+ * All sites of that kind, those of modules included as far as they can be known; none where the kernel
+ * lacks the table. -EBADMSG (ERR_REFUSED, "self-patched")
  * when a table cannot be one; -EFAULT where memory cannot be read; -ENOMEM.
  */
 int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_sites *ret, struct err *e);

@@ -149,7 +149,7 @@ static int check_text(const struct kind_context *ctx, const struct plan_want *w,
 static int want_complete(const struct kind_context *ctx, const struct patchfile_site *site, uint64_t place,
 			 struct plan_want *w, struct err *e)
 {
-	int r = w->data ? 0 : check_text(ctx, w, e);
+	int r = w->data || w->module ? 0 : check_text(ctx, w, e);
 
 	if (r < 0)
 		return r;

@@ -152,10 +152,10 @@ static ssize_t form(const struct call *c, const struct guest_site *site, const u
 static int site_want(const struct call *c, const struct guest_site *site, uint64_t from, uint64_t to,
 		     struct want_list *out, struct err *e)
 {
-	struct plan_want w = { .gva = site->at, .has_expected = true };
+	struct plan_want w = { .gva = site->at, .has_expected = true, .module = site->module };
 	uint8_t now[FORM_MAX];
 
-	if (!guest_is_text(c->ctx->guest, site->at, sizeof(now)))
+	if (!site->module && !guest_is_text(c->ctx->guest, site->at, sizeof(now)))
 		return err_set_addr(e, ERR_REFUSED, EFAULT, "not-text", site->at,
 				    "a call of this key is not kernel text that stays after boot");
 	int r = guest_read(c->ctx->guest, site->at, now, sizeof(now), e);
@@ -199,15 +199,15 @@ static int target_resolve(const struct call *c, const struct patchfile_site *sit
 	return 0;
 }
 
-static int call_check(const struct call *c, const struct key *key, struct err *e)
+static int call_check(const struct call *c, const struct key *key, const struct guest_sites *sites, struct err *e)
 {
 	if (!c->tramp)
 		return err_set_addr(e, ERR_REFUSED, ENOENT, "not-key", c->key,
 				    "0x%" PRIx64 " is not the key of a static call (" KEY_PREFIX "NAME) that has a trampoline",
 				    c->key);
-	if (key->pointer && !(key->pointer & GUEST_CALL_SITES))
+	if (key->pointer && !(key->pointer & GUEST_CALL_SITES) && !sites->whole)
 		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "modules", c->key,
-				    "modules make this call as well, at places that are not known from here");
+				    "modules make this call as well, at places that are not known: %s", sites->modules_why);
 	return 0;
 }
 
@@ -242,7 +242,7 @@ static int static_call_expand(const struct kind_context *ctx, const struct patch
 	if (r >= 0)
 		r = key_read(ctx, place, &key, e);
 	if (r >= 0)
-		r = call_check(&c, &key, e);
+		r = call_check(&c, &key, sites, e);
 	if (r >= 0)
 		r = target_resolve(&c, site, &to, e);
 	if (r < 0)

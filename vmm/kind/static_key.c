@@ -46,11 +46,16 @@ static int key_check(const struct key *key, struct err *e)
 			e, ERR_REFUSED, EBUSY, "key-count", key->at,
 			"this key is counted: %d parts of the kernel have it enabled, and each will take back its own",
 			key->enabled);
-	if (key->pointer & GUEST_KEY_LINKED)
-		return err_set_addr(
-			e, ERR_REFUSED, EOPNOTSUPP, "modules", key->at,
-			"modules have places of this key as well (or the kernel has sealed it), which are not known from here");
 	return 0;
+}
+
+/* A key that modules use too, where they cannot be looked through. */
+static int modules_check(const struct key *key, const struct guest_sites *sites, struct err *e)
+{
+	if (!(key->pointer & GUEST_KEY_LINKED) || sites->whole)
+		return 0;
+	return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "modules", key->at,
+			    "modules have places of this key as well, which are not known: %s", sites->modules_why);
 }
 
 /* What the kernel has there while the key is in that state; len 2 or 5, as it was compiled. */
@@ -75,7 +80,9 @@ static int site_len(const struct kind_context *ctx, const struct guest_site *sit
 	struct arch_insn insn = { 0 };
 	size_t n = sizeof(code);
 
-	while (n > 1 && !guest_is_text(ctx->guest, site->at, n))
+	if (site->module)
+		n = 5;
+	while (n > 5 && !guest_is_text(ctx->guest, site->at, n))
 		n--;
 	int r = guest_read(ctx->guest, site->at, code, n, e);
 	if (r < 0)
@@ -92,9 +99,9 @@ static int site_len(const struct kind_context *ctx, const struct guest_site *sit
 static int site_want(const struct kind_context *ctx, const struct guest_site *site, const struct key *key, bool enable,
 		     struct want_list *out, struct err *e)
 {
-	struct plan_want w = { .gva = site->at, .new_is_code = true, .has_expected = true };
+	struct plan_want w = { .gva = site->at, .new_is_code = true, .has_expected = true, .module = site->module };
 
-	if (!guest_is_text(ctx->guest, site->at, 1))
+	if (!site->module && !guest_is_text(ctx->guest, site->at, 1))
 		return err_set_addr(e, ERR_REFUSED, EFAULT, "not-text", site->at,
 				    "a place of this key is not kernel text that stays after boot");
 	int r = site_len(ctx, site, &w.len, e);
@@ -139,6 +146,8 @@ static int static_key_expand(const struct kind_context *ctx, const struct patchf
 		r = key_read(ctx, place, &key, e);
 	if (r >= 0)
 		r = key_check(&key, e);
+	if (r >= 0)
+		r = modules_check(&key, sites, e);
 	if (r >= 0)
 		r = state_want(&key, site->enable, out, e);
 	for (size_t i = 0; r >= 0 && i < sites->n; i++)

@@ -16,6 +16,7 @@ struct plan_want {
 	uint8_t present_len;	/* ... at least len + ARCH_INSN_MAX where text goes on */
 	uint8_t new_bytes[POKE_SITE_LEN_MAX];
 	bool new_is_code;	/* false: operand/data bytes, new_boundaries are not decoded */
+	bool module;		/* text of a module, which only the guest's own lists vouch for */
 	bool data;		/* the guest's own data: see struct poke_site; new_is_code is not looked at */
 	char label[96];
 	int line;		/* in the patch file, 0 when none */

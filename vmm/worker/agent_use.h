@@ -21,6 +21,7 @@ struct agent_use {
 	struct poke_quiesce ops; /* for poke_run() */
 	struct session *session;
 	struct guest_patching patching; /* of a plan with data sites */
+	const struct poke_plan *plan;	/* borrowed, while it is carried out */
 	bool wanted;			/* agent-use is full */
 	struct agent_session *agent;	/* a thread of it is parked; NULL: none */
 	uint64_t nonce[2];

@@ -74,6 +74,8 @@ static int carry_out_in(struct agent_use *use, struct transaction *t, json_t *ar
 	struct err log_error = { 0 };
 	int r = poke_plan_has_data(t->plan) ? guest_patching_prepare(s->guest, &use->patching, e) : 0;
 
+	use->plan = t->plan;
+
 	if (r == 0)
 		r = txlog_begin(s, t, e);
 	if (r < 0) {

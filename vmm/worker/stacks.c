@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "vmm/guest/modules.h"
 #include "vmm/worker/agent_use.h"
 #include "vmm/worker/session.h"
 
@@ -40,10 +41,41 @@ int stacks_scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_r
 	return r;
 }
 
+static int module_gone(const struct poke_site *site, struct err *e)
+{
+	return err_set_addr(e, ERR_REFUSED, ESTALE, "module-gone", site->gva,
+			    "%.95s is not text of a module any more: it was unloaded, and its memory is somebody else's",
+			    site->label);
+}
+
+/* Text outside the kernel's image is there only as long as its module is: its pages may be others' by now. */
+static int modules_hold(struct guest *g, const struct poke_plan *plan, struct err *e)
+{
+	__attribute__((cleanup(guest_modules_clear))) struct guest_modules modules = { 0 };
+	bool known = false;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < plan->n_sites; i++) {
+		const struct poke_site *site = &plan->sites[i];
+		uint64_t gpa = 0;
+
+		if (site->data || guest_is_text(g, site->gva, site->len))
+			continue;
+		r = known ? 0 : guest_modules_read(g, &modules, e);
+		known = true;
+		if (r >= 0 && (!guest_modules_hold(&modules, site->gva, site->len) ||
+			       guest_translate(g, site->gva, &gpa, NULL, e) < 0 || gpa != site->gpa))
+			r = module_gone(site, e);
+	}
+	return r;
+}
+
 int stacks_patching(struct poke_quiesce *q, struct err *e)
 {
 	const struct agent_use *u = container_of(q, struct agent_use, ops);
 	uint64_t ours = u->borrow && u->text_mutex ? borrow_text_owner(u->borrow) : 0;
 
-	return guest_patching_look(u->session->guest, &u->patching, ours, e);
+	int r = guest_patching_look(u->session->guest, &u->patching, ours, e);
+
+	return r || !u->plan ? r : modules_hold(u->session->guest, u->plan, e);
 }
