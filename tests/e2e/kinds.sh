@@ -34,8 +34,27 @@ knob=/proc/sys/kernel/sched_schedstats
 # What the kernel says goes through a branch of the key itself.
 schedstats() { expect_eq "$knob" "$(said SHOW show $knob)" "$1"; }
 
+# Modules with jumps of a key of the kernel itself, loaded by the guest's init.
+with_modules() {
+	local guest tree=$work/tree module n=10
+	guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || why "no modules of the kernel here" || return
+	mkdir -p "$tree/mod" "$work/guest"
+	for module in failover net_failover virtio_ring virtio virtio_net; do
+		cp "$(find "$guest/lib/modules" -name "$module.ko")" "$tree/mod/$((n++))-$module.ko" || return
+	done
+	cp "$guest_dir/initramfs.gz" "$work/guest/initramfs.gz"
+	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest/initramfs.gz"
+	guest_dir=$work/guest
+}
+
 setup() { # KERNEL
-	vm_start a -k "$1" -s 2 -t single || return
+	local plain=$guest_dir status
+	modules=
+	[ "$1" != 6.1 ] || { with_modules && modules=yes; }
+	vm_start a -k "$1" -s 2 -t single
+	status=$?
+	guest_dir=$plain
+	[ $status = 0 ] || return $status
 	rm -rf "$work/state" "$work/run"
 	daemon_start || return
 	vp_ok add a --qmp "$work/a/qmp" || return
@@ -96,6 +115,45 @@ key_refusals() {
 	# A key with two users: one of them may go at any time.
 	key=0x$(address_of sched_schedstats)
 	expect_eq "state of the key" "$(vm_bytes a "$key" 4)" "00 00 00 00"
+}
+
+# Bytes at the places of that key that lie in modules, as QEMU sees them.
+module_bytes() {
+	local address
+	for address in $module_sites; do
+		vm_bytes a "0x$address" 5
+		echo
+	done
+}
+
+# A key that the kernel counts, with jumps in a module.
+module_acts() {
+	local file=/proc/sys/kernel/bpf_stats_enabled off on
+	vp_ok sites a bpf_stats_enabled_key || return
+	module_sites=$(awk '$1 ~ /^ffffffffc/ && !/ init$/ { print $1 }' <<<"$OUT")
+	[ -n "$module_sites" ] || why "no module has a place of that key: $OUT" || return
+	off=$(module_bytes)
+	vm_do a set $file 1 || return
+	on=$(module_bytes)
+	[ "$on" != "$off" ] || why "the guest has changed nothing in the module" || return
+	vm_do a set $file 0 || return
+	patch stats '  - { at: bpf_stats_enabled_key, kind: static_key, enable: true }' >/dev/null
+	vp_ok --json apply a "$work/stats.yaml" || return
+	echo "# bpf_stats_enabled_key: $(field .sites) sites, $(wc -w <<<"$module_sites") of them in modules"
+	expect_eq "bytes of the module" "$(module_bytes)" "$on" || return
+	verify_clean a || return
+	vm_do a set $file 1 || return
+	vp revert a stats
+	expect_eq "exit code of a revert under the guest's feet" "$RC" 5 || return
+	grep -q 'the guest has changed it' <<<"$ERR" || why "revert says: $ERR" || return
+	vm_do a set $file 0 || return
+	vp_ok --json revert a stats || return
+	expect_eq changed "$(field .changed)" true || return
+	expect_eq "bytes of the module" "$(module_bytes)" "$off" || return
+	vm_do a set $file 1 || return
+	expect_eq "bytes of the module" "$(module_bytes)" "$on" || return
+	vm_do a set $file 0 || return
+	vm_healthy a
 }
 
 event=task/task_rename
@@ -235,6 +293,11 @@ try() { # KERNEL
 		differential differential_goes_on; do
 		run_case "Linux $1: ${name//_/ }" "$name"
 	done
+	if [ -n "$modules" ]; then
+		run_case "Linux $1: module acts" module_acts
+	else
+		skip "Linux $1: module acts" "no modules of that kernel here"
+	fi
 	run_case "Linux $1: no complaint of the kernel" vm_healthy a
 	daemon_stop || not_ok "Linux $1: daemon stops" "$WHY"
 	vm_kill a

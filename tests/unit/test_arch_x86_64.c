@@ -160,6 +160,26 @@ static void jumps_and_calls(void **state)
 }
 
 /* The machine itself says what the bytes do. */
+/* The kernel's jump labels come in two lengths. */
+static void branches_of_a_length(void **state)
+{
+	struct arch_insn insn;
+	uint8_t out[8];
+
+	(void)state;
+	for (int distance = -140; distance <= 140; distance++) {
+		uint64_t to = here + (uint64_t)(int64_t)distance;
+		ssize_t n = arch->encode_branch(out, 2, here, to);
+
+		assert_int_equal(n, distance < -126 || distance > 129 ? -ERANGE : 2);
+		if (n == 2)
+			assert_true(arch->decode(out, 2, here, &insn) == 0 && insn.flow == ARCH_FLOW_JUMP && insn.target == to);
+		assert_int_equal(arch->encode_branch(out, 5, here, to), 5);
+		assert_true(arch->decode(out, 5, here, &insn) == 0 && insn.target == to && insn.len == 5);
+	}
+	assert_int_equal(arch->encode_branch(out, 3, here, here), -EINVAL);
+}
+
 static void returns_run(void **state)
 {
 	static const int64_t values[] = { 0, 1, -1, 4242, -22, INT32_MAX, INT32_MIN, UINT32_MAX, 0x80000000 };
@@ -271,6 +291,7 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(nops),
 		cmocka_unit_test(jumps_and_calls),
+		cmocka_unit_test(branches_of_a_length),
 		cmocka_unit_test(returns_run),
 		cmocka_unit_test(entries),
 		cmocka_unit_test(boundaries),

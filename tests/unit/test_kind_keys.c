@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The kinds that change what the guest keeps data of: static_key, static_call. What they
- * want is what the kernel would write, and nothing where they cannot tell.
+ * The kinds that change what the guest keeps data of, static_key and static_call: what they
+ * want is what the kernel would write, and nothing where they cannot tell. And immediate.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -322,6 +322,56 @@ static void call_refusals(void **state)
 	assert_string_equal(f->e.rule, "kprobe");
 }
 
+/* At the start of my_func. error 0: the want has these bytes. */
+static void immediate(struct fixture *f, const char *from, const char *number, int error, const char *to)
+{
+	struct kind_context ctx = { .arch = &arch_x86_64, .guest = f->g };
+	struct patchfile_site s = { .kind = PATCH_KIND_IMMEDIATE, .line = 3 };
+	bool negative = number[0] == '-';
+	uint64_t v = strtoull(number + negative, NULL, 0);
+
+	want_list_clear(&f->list);
+	f->e = (struct err){ 0 };
+	assert_int_equal(patch_place_parse("my_func", &s.at), 0);
+	s.value = (int64_t)(negative ? -v : v);
+	s.value_unsigned = !negative && v > INT64_MAX;
+	text(f, FUNC, from);
+	assert_int_equal(kind_expand(&ctx, &s, &f->list, &f->e), -error);
+	if (error) {
+		assert_string_equal(f->e.rule, to);
+		return;
+	}
+	struct plan_want *w = &f->list.wants[0];
+	uint8_t bytes[16];
+	assert_int_equal(hex_decode(to, bytes, sizeof(bytes)), w->len);
+	assert_memory_equal(w->new_bytes, bytes, w->len);
+	assert_true(f->list.n == 1 && w->gva == FUNC && w->new_is_code && !w->data);
+}
+
+static void immediates(void **state)
+{
+	struct fixture *f = *state;
+
+	immediate(f, "b863000000", "77", 0, "b84d000000");	       /* mov $99,%eax */
+	immediate(f, "b863000000", "4294967295", 0, "b8ffffffff");
+	immediate(f, "b863000000", "-1", 0, "b8ffffffff");
+	immediate(f, "b863000000", "4294967296", ERANGE, "range");
+	immediate(f, "b863000000", "0xffffffffffffffff", ERANGE, "range");
+	immediate(f, "48c7c0daffffff", "-1", 0, "48c7c0ffffffff");     /* mov $-38,%rax: sign-extended */
+	immediate(f, "48c7c0daffffff", "0x80000000", ERANGE, "range");
+	immediate(f, "b063", "255", 0, "b0ff");			       /* mov $99,%al */
+	immediate(f, "b063", "256", ERANGE, "range");
+	immediate(f, "66b86300", "-32768", 0, "66b80080");	       /* mov $99,%ax */
+	immediate(f, "48b86300000000000000", "0xffffffffffffffff", 0, "48b8ffffffffffffffff");
+	immediate(f, "c744240401000000", "2", 0, "c744240402000000"); /* movl $1,4(%rsp) */
+	immediate(f, "83c001", "2", EINVAL, "not-immediate");	       /* add $1,%eax */
+	immediate(f, "89c0", "2", EINVAL, "not-immediate");	       /* mov %eax,%eax */
+	immediate(f, "e863000000", "2", EINVAL, "not-immediate");
+	immediate(f, "cc63000000", "99", EBUSY, "kprobe");	       /* also where nothing would change */
+	immediate(f, "b863000000", "99", 0, "b863000000");
+	plans(f, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +381,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(call_moves, setup, teardown),
 		cmocka_unit_test_setup_teardown(call_of_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(call_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(immediates, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
