@@ -220,7 +220,7 @@ static const struct cli_option options[] = {
 	{ 0, "mode", "MODE", CLI_OPT_MODE, "insist on flipped, staged, held or stopped", set_mode },
 	{ 0, "traps", "KIND", CLI_OPT_MODE, "insist on int3 or hw (debug registers), for staged and held", set_traps },
 	{ 0, "agent-use", "HOW", CLI_OPT_MODE, "where the guest has an agent: facts (default: ask it), full (also hold text_mutex) or none", set_agent_use },
-	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call or fixup", set_kind },
+	{ 0, "kind", "KIND", CLI_OPT_SITES, "only static_key, static_call, fentry or fixup", set_kind },
 	{ 0, "vmlinux", "FILE", CLI_OPT_VMLINUX, "the guest kernel's file (vmlinuz or vmlinux), for kinds that need it", set_vmlinux },
 	{ 0, "seconds", "N", CLI_OPT_COUNT, "count for so long (up to 600, fractions allowed; default 10)", set_seconds },
 	{ 0, "max-rate", "N", CLI_OPT_COUNT,

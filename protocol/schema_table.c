@@ -254,7 +254,7 @@ const struct schema_command schema_command_table[] = {
 		    { "symbol", SCHEMA_STR, true, .min = 1, .max = 511,
 		      .doc = "only those in this function, or of this key (a static call's also without __SCK__)" },
 		    { "kind", SCHEMA_STR, true, .min = 1, .max = 32,
-		      .doc = "static_key, static_call or fixup (the first two)" },
+		      .doc = "static_key, static_call, fentry or fixup (the first two)" },
 		    { "start", SCHEMA_INT, true, .max = INT32_MAX, .doc = "index of the first (0)" },
 		    { "count", SCHEMA_INT, true, .min = 1, .max = 4096, .doc = "how many at most (1024)" } },
 	  .returns = { { "sites", SCHEMA_ARRAY,

@@ -156,6 +156,18 @@ module_acts() {
 	vm_healthy a
 }
 
+# The kernel's own count of the places ftrace has.
+fentry_sites() {
+	local total
+	total=$(said SHOW show /sys/kernel/tracing/dyn_ftrace_total_info)
+	vp_ok --json sites a --kind fentry || return
+	expect_eq "places of ftrace" "$(field '.sites | length')" "${total%% *}" || return
+	vm_do a ftrace __do_sys_getpgrp || return
+	vp_ok --json sites a __do_sys_getpgrp --kind fentry || return
+	expect_eq "state of a traced one" "$(field '.sites[0].state')" call || return
+	vm_do a unftrace
+}
+
 event=task/task_rename
 call_acts() {
 	vm_do a trace $event || return
@@ -289,7 +301,7 @@ try() { # KERNEL
 		not_ok "Linux $1" "$WHY"
 		return
 	fi
-	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals call_acts call_guest_goes_on immediate_acts \
+	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites call_acts call_guest_goes_on immediate_acts \
 		differential differential_goes_on; do
 		run_case "Linux $1: ${name//_/ }" "$name"
 	done

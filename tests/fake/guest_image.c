@@ -278,6 +278,12 @@ static void btf_types(struct btf_builder *t)
 	btf_field(t, "static_call_sites", MODULE_CALLS, 1);
 	btf_field(t, "num_static_call_sites", MODULE_N_CALLS, 1);
 	btf_field(t, "mem", MODULE_MEM, 1);
+	btf_struct(t, "ftrace_page", 24, 3);
+	btf_field(t, "next", 0, 1);
+	btf_field(t, "records", 8, 1);
+	btf_field(t, "index", 16, 1);
+	btf_struct(t, "dyn_ftrace", FTRACE_BYTES, 1);
+	btf_field(t, "ip", 0, 1);
 	btf_struct(t, "module_memory", 16, 2);
 	btf_field(t, "base", 0, 1);
 	btf_field(t, "size", 8, 1);

@@ -63,7 +63,7 @@ static const struct guest_image *variant(unsigned i)
 		{ IMAGE_BASE + 0x900, "__start___jump_table" },	     { IMAGE_BASE + 0x930, "__stop___jump_table" },
 		{ IMAGE_BASE + 0x930, "__start_static_call_sites" }, { IMAGE_BASE + 0x940, "__stop_static_call_sites" },
 		{ IMAGE_BASE + 0x980, "text_mutex" },		     { IMAGE_BASE + 0x988, "jump_label_mutex" },
-		{ IMAGE_BASE + 0x990, "modules" },
+		{ IMAGE_BASE + 0x990, "modules" },		     { IMAGE_BASE + 0x9f8, "ftrace_pages_start" },
 	};
 
 	if (!made[i]) {
@@ -86,6 +86,10 @@ static const struct guest_image *variant(unsigned i)
 		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_LIST, IMAGE_BASE + 0x990);
 		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_KEYS, IMAGE_BASE + 0x900);
 		guest_image_put32(made[i], IMAGE_BASE + 0x9a0 + MODULE_N_KEYS, 3);
+		/* A group of ftrace's records, which are anything. */
+		guest_image_put64(made[i], IMAGE_BASE + 0x9f8, IMAGE_BASE + 0x8e0);
+		guest_image_put64(made[i], IMAGE_BASE + 0x8e8, IMAGE_BASE + 0x200);
+		guest_image_put32(made[i], IMAGE_BASE + 0x8f0, 4);
 	}
 	return made[i];
 }

@@ -20,6 +20,7 @@
 #define BP_DESC	 (IMAGE_BASE + 0x9a0)
 #define MODULES	 (IMAGE_BASE + 0xa00)
 #define MODULE	 (IMAGE_BASE + 0xa80) /* and another one behind it */
+#define FTRACE	 (IMAGE_BASE + 0xa20)
 #define SOME_KEY (IMAGE_BASE + 0x100040) /* behind its own list, as in a kernel */
 
 static const struct guest_image_symbol symbols[] = {
@@ -28,7 +29,7 @@ static const struct guest_image_symbol symbols[] = {
 	{ FIXUPS, "__start___ex_table" },	 { FIXUPS + 12, "__stop___ex_table" },
 	{ LOCKS, "text_mutex" },		 { LOCKS + 8, "jump_label_mutex" },
 	{ LOCKS + 16, "static_call_mutex" },	 { BP_DESC, "bp_desc" },
-	{ MODULES, "modules" },
+	{ MODULES, "modules" },		 { FTRACE, "ftrace_pages_start" },
 };
 
 struct fixture {
@@ -177,6 +178,34 @@ static void of_modules(void **state)
 	guest_sites_clear(&s);
 }
 
+/* Two groups of records, the first with a place that was freed. */
+static void of_ftrace(void **state)
+{
+	static const uint64_t places[] = { IMAGE_FUNC + 4, 0, IMAGE_ETEXT + 0x100, IMAGE_FUNC };
+	struct fixture *f = *state;
+	uint64_t group = MODULE, records = MODULE + 64;
+	struct guest_sites s = { 0 };
+	struct err e = { 0 };
+
+	guest_image_put64(&f->image, FTRACE, group);
+	guest_image_put64(&f->image, group, group + 32);
+	guest_image_put64(&f->image, group + 8, records);
+	guest_image_put32(&f->image, group + 16, 3);
+	guest_image_put64(&f->image, group + 32 + 8, records + 3 * FTRACE_BYTES);
+	guest_image_put32(&f->image, group + 32 + 16, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		guest_image_put64(&f->image, records + i * FTRACE_BYTES, places[i]);
+	s = read_sites(f, GUEST_SITE_FENTRY);
+	assert_true(s.n == 3 && s.whole);
+	assert_true(s.site[0].at == IMAGE_FUNC && s.site[1].at == IMAGE_FUNC + 4 && s.site[2].module);
+	guest_sites_clear(&s);
+	guest_image_put64(&f->image, group + 32, group); /* no end */
+	assert_int_equal(guest_sites_read(f->g, GUEST_SITE_FENTRY, &s, &e), -EBADMSG);
+	guest_image_put32(&f->image, group + 16, 0x7fffffff);
+	assert_int_equal(guest_sites_read(f->g, GUEST_SITE_FENTRY, &s, &e), -EBADMSG);
+	assert_true(s.n == 0);
+}
+
 static void nothing_there(void **state)
 {
 	struct fixture *f = *state;
@@ -229,6 +258,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(static_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(static_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_modules, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_ftrace, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_there, setup_bare, teardown),
 		cmocka_unit_test_setup_teardown(patching, setup, teardown),
 	};

@@ -132,6 +132,17 @@ static int offsets_load(const struct btf *btf, struct offsets *o, struct err *e)
 	return l->task_span <= LAYOUT_SPAN_MAX ? 0 : no_member(e, "task_struct", "thread.sp");
 }
 
+static int any_size_of(const struct btf *btf, const char *type, uint32_t *ret, struct err *e)
+{
+	int32_t id = btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT);
+	const struct btf_type *t = id < 0 ? NULL : btf__type_by_id(btf, (uint32_t)id);
+
+	if (!t || t->size > LAYOUT_SPAN_MAX)
+		return no_member(e, type, "");
+	*ret = t->size;
+	return 0;
+}
+
 int layout_members(const void *data, uint32_t len, const struct layout_member *wants, size_t n, struct err *e)
 {
 	int r = 0;
@@ -143,7 +154,8 @@ int layout_members(const void *data, uint32_t len, const struct layout_member *w
 	for (size_t i = 0; i < n && r == 0; i++) {
 		struct err missing;
 
-		r = offset_of(btf, wants[i].type, wants[i].member, wants[i].to, &missing);
+		r = wants[i].member ? offset_of(btf, wants[i].type, wants[i].member, wants[i].to, &missing) :
+				      any_size_of(btf, wants[i].type, wants[i].to, &missing);
 		if (r < 0 && !wants[i].required)
 			r = 0;
 		else if (r < 0 && e)

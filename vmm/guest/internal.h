@@ -17,6 +17,7 @@ struct guest {
 	uint64_t banner, notes, notes_end; /* addresses */
 	uint64_t base_gpa;
 	struct module_layout modules;
+	struct fentry_layout fentry;
 	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */
 };
 

@@ -56,13 +56,21 @@ struct module_layout {
 };
 
 struct layout_member {
-	const char *type, *member;
+	const char *type, *member; /* member NULL: the size of the type */
 	uint32_t *to; /* offset in bytes; untouched when an optional one is missing */
 	bool required;
 };
 
 /* Offsets of members by a copy of the guest's BTF. -EOPNOTSUPP. */
 int layout_members(const void *btf, uint32_t len, const struct layout_member *members, size_t n, struct err *e);
+/* The same by the guest's BTF where it is. */
+int layout_members_read(struct guest *g, const struct layout_member *members, size_t n, struct err *e);
+
+/* Of ftrace's records; see fentry.c. */
+struct fentry_layout {
+	bool ready;
+	uint32_t next, records, index, ip, record_size;
+};
 
 /* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);

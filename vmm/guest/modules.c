@@ -13,8 +13,6 @@
 
 #include "vmm/guest/internal.h"
 
-#define BTF_MAX (64u << 20)
-
 void guest_modules_clear(struct guest_modules *m)
 {
 	free(m->module);
@@ -27,7 +25,7 @@ static int no_modules(struct err *e, const char *what)
 }
 
 /* include/linux/module.h: struct module_layout core_layout until 6.3, struct module_memory mem[] (text first) since. */
-static int layout_parse(const void *btf, uint32_t len, struct module_layout *l, struct err *e)
+static int layout_find(struct guest *g, struct module_layout *l, struct err *e)
 {
 	uint32_t core = LAYOUT_NONE, base = LAYOUT_NONE, text_size = LAYOUT_NONE, mem = LAYOUT_NONE,
 		 mem_base = LAYOUT_NONE, mem_size = LAYOUT_NONE;
@@ -45,7 +43,7 @@ static int layout_parse(const void *btf, uint32_t len, struct module_layout *l, 
 		{ "module_memory", "base", &mem_base, false },
 		{ "module_memory", "size", &mem_size, false },
 	};
-	int r = layout_members(btf, len, members, ARRAY_SIZE(members), e);
+	int r = layout_members_read(g, members, ARRAY_SIZE(members), e);
 
 	if (r < 0)
 		return r;
@@ -64,17 +62,8 @@ static int layout_parse(const void *btf, uint32_t len, struct module_layout *l, 
 static int layout_read(struct guest *g, struct module_layout *ret, struct err *e)
 {
 	struct module_layout l = { .calls = LAYOUT_NONE, .n_calls = LAYOUT_NONE };
-	uint64_t start, stop;
+	int r = layout_find(g, &l, e);
 
-	if (guest_symbol_find(g, "__start_BTF", &start, NULL, NULL) < 0 ||
-	    guest_symbol_find(g, "__stop_BTF", &stop, NULL, NULL) < 0 || stop <= start || stop - start > BTF_MAX)
-		return no_modules(e, "the kernel has no BTF");
-	_cleanup_free_ uint8_t *btf = malloc((size_t)(stop - start));
-	if (!btf)
-		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	int r = guest_read(g, start, btf, (size_t)(stop - start), e);
-	if (r >= 0)
-		r = layout_parse(btf, (uint32_t)(stop - start), &l, e);
 	if (r < 0)
 		return r;
 	l.span = 8;

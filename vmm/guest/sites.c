@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/guest/fentry.h"
 #include "vmm/guest/guest.h"
 #include "vmm/guest/modules.h"
 
@@ -68,6 +69,7 @@ static const struct table tables[GUEST_SITE_KINDS] = {
 	[GUEST_SITE_STATIC_KEY] = { "static_key", "__start___jump_table", "__stop___jump_table", 16, parse_key },
 	[GUEST_SITE_STATIC_CALL] = { "static_call", "__start_static_call_sites", "__stop_static_call_sites", 8,
 				     parse_call },
+	[GUEST_SITE_FENTRY] = { .name = "fentry" }, /* fentry.c */
 	[GUEST_SITE_FIXUP] = { "fixup", "__start___ex_table", "__stop___ex_table", 12, parse_fixup },
 };
 
@@ -170,9 +172,8 @@ static int by_place(const void *a, const void *b)
 	return x->at < y->at ? -1 : x->at > y->at;
 }
 
-int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_sites *ret, struct err *e)
+static int tables_read(struct guest *g, enum guest_site_kind kind, struct guest_sites *s, struct err *e)
 {
-	__attribute__((cleanup(guest_sites_clear))) struct guest_sites s = { 0 };
 	struct err why = { 0 };
 	uint64_t base = 0;
 	size_t size = 0;
@@ -180,16 +181,28 @@ int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_si
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = entries_add(g, &tables[kind], base, size, &s, e);
+	r = entries_add(g, &tables[kind], base, size, s, e);
 	if (r < 0)
 		return r;
-	r = modules_add(g, kind, &s, &why);
+	r = modules_add(g, kind, s, &why);
 	if (r == -ENOMEM)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	s.whole = r >= 0;
+	s->whole = r >= 0;
 	if (r < 0)
-		snprintf(s.modules_why, sizeof(s.modules_why), "%.127s", why.text);
-	qsort(s.site, s.n, sizeof(*s.site), by_place);
+		snprintf(s->modules_why, sizeof(s->modules_why), "%.127s", why.text);
+	return 0;
+}
+
+int guest_sites_read(struct guest *g, enum guest_site_kind kind, struct guest_sites *ret, struct err *e)
+{
+	__attribute__((cleanup(guest_sites_clear))) struct guest_sites s = { 0 };
+	int r = kind == GUEST_SITE_FENTRY ? guest_fentry_read(g, &s, e) : tables_read(g, kind, &s, e);
+
+	if (r < 0)
+		return r;
+	s.whole |= kind == GUEST_SITE_FENTRY;
+	if (s.n)
+		qsort(s.site, s.n, sizeof(*s.site), by_place);
 	*ret = s;
 	s = (struct guest_sites){ 0 };
 	return 0;

@@ -21,6 +21,7 @@ struct guest;
 enum guest_site_kind {
 	GUEST_SITE_STATIC_KEY,	/* __jump_table: include/linux/jump_label.h, struct jump_entry */
 	GUEST_SITE_STATIC_CALL, /* .static_call_sites: include/linux/static_call_types.h */
+	GUEST_SITE_FENTRY,	/* where ftrace may put a call: its own records, as __mcount_loc is freed after boot */
 	GUEST_SITE_FIXUP,	/* __ex_table: arch/x86/include/asm/extable.h */
 	GUEST_SITE_KINDS,
 };
@@ -53,7 +54,7 @@ void guest_sites_clear(struct guest_sites *s);
 /* The first site at or behind addr, as an index; s->n when there is none. */
 size_t guest_sites_from(const struct guest_sites *s, uint64_t addr);
 
-const char *guest_site_kind_name(enum guest_site_kind kind); /* "static_key", "static_call", "fixup" */
+const char *guest_site_kind_name(enum guest_site_kind kind); /* "static_key", "static_call", "fentry", "fixup" */
 int guest_site_kind_from_name(const char *name);	     /* -EINVAL; NULL allowed */
 
 /*

@@ -147,7 +147,8 @@ static int page_fill(struct session *s, struct page *p, int only, struct err *e)
 	for (int kind = 0; kind < GUEST_SITE_KINDS; kind++) {
 		__attribute__((cleanup(guest_sites_clear))) struct guest_sites sites = { 0 };
 
-		if (only >= 0 ? kind != only : kind == GUEST_SITE_FIXUP)
+		/* What the guest rewrites by itself; the rest only by name. */
+		if (only >= 0 ? kind != only : kind != GUEST_SITE_STATIC_KEY && kind != GUEST_SITE_STATIC_CALL)
 			continue;
 		int r = guest_sites_read(s->guest, (enum guest_site_kind)kind, &sites, e);
 		if (r < 0)
@@ -161,11 +162,11 @@ int command_query_sites(struct session *s, json_t *args, json_t **ret, struct er
 {
 	json_t *count = json_object_get(args, "count"), *kind = json_object_get(args, "kind");
 	int only = kind ? guest_site_kind_from_name(json_string_value(kind)) : -1;
-	struct filter filter;
+	struct filter filter = { 0 };
 	int r = 0;
 
 	if (kind && only < 0)
-		return err_set(e, ERR_USAGE, EINVAL, NULL, "kind must be static_key, static_call or fixup");
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "kind must be static_key, static_call, fentry or fixup");
 	r = session_guest(s, NULL, e);
 	if (r == 0)
 		r = filter_make(s, json_string_value(json_object_get(args, "symbol")), &filter, e);
