@@ -11,6 +11,7 @@
 #include "tests/fake/guest_image.c"
 #include "vmm/guest/padding.h"
 #include "vmm/guest/sites.h"
+#include "vmm/kind/kind.h"
 
 #define VARIANTS  32
 #define EDITS_MAX 64
@@ -55,6 +56,25 @@ static const uint8_t *edit(struct guest_image *g, const uint8_t *p, const uint8_
 	return p + width;
 }
 
+/* A key that is off with a jump of two bytes, a static call of do_nothing. */
+static void keys_put(struct guest_image *g)
+{
+	const uint64_t keys = IMAGE_BASE + 0x900, calls = IMAGE_BASE + 0x930;
+
+	guest_image_put32(g, keys, (uint32_t)(IMAGE_BASE + 0x2c0 - keys));
+	guest_image_put32(g, keys + 4, (uint32_t)(IMAGE_BASE + 0x2d0 - (keys + 4)));
+	guest_image_put64(g, keys + 8, IMAGE_BASE + 0x8c0 - (keys + 8));
+	guest_image_put32(g, IMAGE_BASE + 0x2c0, 0xcccc9066);
+	memset(guest_image_at(g, IMAGE_BASE + 0x8c0), 0, 32);
+	guest_image_put32(g, calls, (uint32_t)(IMAGE_BASE + 0x2e0 - calls));
+	guest_image_put32(g, calls + 4, (uint32_t)(IMAGE_BASE + 0x8d0 - (calls + 4)));
+	guest_image_put64(g, IMAGE_BASE + 0x8d0, IMAGE_FUNC);
+	guest_image_put32(g, IMAGE_BASE + 0x2e0, 0xffff1be8);
+	guest_image_put32(g, IMAGE_BASE + 0x2e4, 0xccccccff);
+	guest_image_put32(g, IMAGE_BASE + 0x280, 0xffff7be9);
+	guest_image_put32(g, IMAGE_BASE + 0x284, 0xccb90fff);
+}
+
 static const struct guest_image *variant(unsigned i)
 {
 	static struct guest_image *made[VARIANTS];
@@ -63,6 +83,7 @@ static const struct guest_image *variant(unsigned i)
 		{ IMAGE_BASE + 0x900, "__start___jump_table" },	     { IMAGE_BASE + 0x930, "__stop___jump_table" },
 		{ IMAGE_BASE + 0x930, "__start_static_call_sites" }, { IMAGE_BASE + 0x940, "__stop_static_call_sites" },
 		{ IMAGE_BASE + 0x980, "text_mutex" },		     { IMAGE_BASE + 0x988, "jump_label_mutex" },
+		{ IMAGE_BASE + 0x8d0, "__SCK__call" },		     { IMAGE_BASE + 0x280, "__SCT__call" },
 		{ IMAGE_BASE + 0x990, "modules" },		     { IMAGE_BASE + 0x9f8, "ftrace_pages_start" },
 	};
 
@@ -81,6 +102,7 @@ static const struct guest_image *variant(unsigned i)
 			abort();
 		guest_image_build(made[i], &o);
 		memset(guest_image_at(made[i], IMAGE_BASE + 0xa00), PADDING_BYTE, 0x400);
+		keys_put(made[i]);
 		/* A module; its list of keys is the kernel's own. */
 		guest_image_put64(made[i], IMAGE_BASE + 0x990, IMAGE_BASE + 0x9a0 + MODULE_LIST);
 		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_LIST, IMAGE_BASE + 0x990);
@@ -156,6 +178,29 @@ static void use_sites(struct guest *g)
 		guest_patching_look(g, &p, 0, NULL);
 }
 
+/* Kinds that believe those tables: every want is one that plan_build() can be given. */
+static void use_kind(struct guest *g, enum patch_kind kind, uint64_t at, const char *to)
+{
+	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
+	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
+	_cleanup_(plan_free) struct poke_plan *plan = NULL;
+	const struct kind_context ctx = { .arch = &arch_x86_64, .guest = g, .tables = &tables };
+	struct patchfile_site s = { .kind = kind, .line = 1, .enable = true };
+	struct err e = { 0 };
+
+	patch_place_parse(to, &s.to);
+	s.at.offset = at;
+	if (kind_expand(&ctx, &s, &wants, &e) < 0) {
+		check(wants.n == 0 && e.kind != ERR_NONE && e.text[0]);
+		return;
+	}
+	check(wants.n >= 2 && wants.wants[0].data);
+	for (size_t i = 0; i < wants.n; i++)
+		check(wants.wants[i].len >= 1 && wants.wants[i].len <= 16 && wants.wants[i].split >= 1);
+	if (plan_build(&arch_x86_64, BACKEND_NONSTOP | BACKEND_REMAP, wants.wants, wants.n, &plan, &e) == 0)
+		check(plan->n_sites <= wants.n);
+}
+
 static void use(struct guest_image *image, struct guest *g)
 {
 	const struct guest_range ranges[] = { { IMAGE_FUNC, IMAGE_FUNC + 5 }, { IMAGE_FUNC_END, IMAGE_FUNC_END + 64 } };
@@ -169,6 +214,9 @@ static void use(struct guest_image *image, struct guest *g)
 	guest_read(g, IMAGE_FUNC - 8, buf, sizeof(buf), NULL);
 	use_padding(g);
 	use_sites(g);
+	use_kind(g, PATCH_KIND_STATIC_KEY, IMAGE_BASE + 0x8c0, "x");
+	use_kind(g, PATCH_KIND_STATIC_CALL, IMAGE_BASE + 0x8d0, "null");
+	use_kind(g, PATCH_KIND_STATIC_CALL, IMAGE_BASE + 0x8d0, "do_something");
 	guest_stacks_prepare(g, NULL);
 	if (guest_stacks_scan(g, image->regs, IMAGE_CPUS, ranges, ARRAY_SIZE(ranges), GUEST_STACKS_ALL, &b, NULL) == 1)
 		check(b.range < ARRAY_SIZE(ranges) && memchr(b.comm, 0, sizeof(b.comm)));
