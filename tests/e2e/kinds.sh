@@ -189,11 +189,33 @@ call_acts() {
 	vm_healthy a
 }
 
+# The guest changes its own text all the time: we wait for our turn, or give up with nothing changed.
+key_between_changes() {
+	local i tries=0 done=0
+	vm_do a flap $event || return
+	for ((i = 0; i < 10; i++)); do
+		vp --json apply a "$work/schedstats.yaml" || { [ $RC = 6 ] && grep -q 'changing its own text' <<<"$ERR"; } ||
+			why "apply exits $RC: $ERR" || return
+		[ $RC != 0 ] || { done=$((done + 1)) tries=$((tries + $(field .retries))); }
+		[ $RC != 0 ] || vp_ok --json revert a schedstats --timeout 60 || return
+	done
+	vm_do a unflap || return
+	echo "# $done of 10 changes between the guest's own, $tries pauses given up for them"
+	[ $done -gt 0 ] || why "never had our turn" || return
+	schedstats 0 || return
+	vm_healthy a
+}
+
 # Our function is gone from the key when the guest has put its own there.
 call_guest_goes_on() {
 	vp revert a mute
 	expect_eq "exit code" "$RC" 5 || return
 	grep -q 'the guest has changed it' <<<"$ERR" || why "revert says: $ERR" || return
+	# As soon as it is again what it was for us, there is nothing left to revert.
+	vm_do a trace $event || return
+	vp_ok --json revert a mute || return
+	expect_eq changed "$(field .changed)" false || return
+	vm_do a untrace $event || return
 	vm_healthy a
 }
 
@@ -250,6 +272,8 @@ differential() {
 	events=$("$python" "$root/tests/e2e/kinds.py" choose "$work/off.json" "$work/events" $tracepoints) || return
 	[ "$(wc -w <<<"$events")" -ge $tracepoints ] || why "only $(wc -w <<<"$events") tracepoints can be chosen" || return
 	dump off || return
+	# Else whoever traces anything also has the scheduler's events on.
+	vm_do a set /sys/kernel/tracing/options/record-cmd 0 || return
 	start=$(now_us)
 	vm_do a trace "$events" || return
 	echo "# the guest switched $(wc -w <<<"$events") tracepoints on in $((($(now_us) - start) / 1000)) ms"
@@ -301,7 +325,7 @@ try() { # KERNEL
 		not_ok "Linux $1" "$WHY"
 		return
 	fi
-	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites call_acts call_guest_goes_on immediate_acts \
+	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites key_between_changes call_acts call_guest_goes_on immediate_acts \
 		differential differential_goes_on; do
 		run_case "Linux $1: ${name//_/ }" "$name"
 	done
@@ -313,6 +337,7 @@ try() { # KERNEL
 	run_case "Linux $1: no complaint of the kernel" vm_healthy a
 	daemon_stop || not_ok "Linux $1: daemon stops" "$WHY"
 	vm_kill a
+	rm -rf "$work/a"
 }
 
 for kernel in ${VMPOKE_KERNELS:-6.1 6.12}; do
