@@ -194,6 +194,28 @@ static void one_case(enum operation operation, enum poke_state state, enum conte
 	end();
 }
 
+/* The guest has gone on with its data: what its text holds says how far we came, and nothing is written. */
+static void test_data_of_the_guest(void **state)
+{
+	static const struct {
+		enum content content;
+		const char *result;
+	} cases[] = { { ALL_NEW, "applied" }, { ALL_OLD, "undone" }, { TORN, "lost" /* the fake has no kernel */ } };
+	struct err e = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin(OPERATION_APPLY, POKE_DONE, true, true, cases[i].content);
+		w.s.open->plan->sites[0].data = true;
+		memset(site_at(0), 0x77, 6);
+		assert_int_equal(recover_session(&w.s, &e), 0);
+		assert_journal_ends(cases[i].result);
+		assert_true(site_at(0)[0] == 0x77 && w.fake.running);
+		assert_int_equal(w.fake.writes, 0);
+		end();
+	}
+}
+
 static void test_every_state(void **state)
 {
 	static const struct {
@@ -449,6 +471,7 @@ static void test_orphan_traps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_data_of_the_guest),
 		cmocka_unit_test(test_every_state), cmocka_unit_test(test_foreign_bytes),
 		cmocka_unit_test(test_other_process), cmocka_unit_test(test_failing_calls),
 		cmocka_unit_test(test_orphan_hold), cmocka_unit_test(test_orphan_traps),

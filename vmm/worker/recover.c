@@ -24,8 +24,9 @@ static bool paused_by_predecessor(const struct session *s)
 	}
 }
 
+/* data_gone: data sites that the guest has changed since; they are not among the others. */
 struct holdings {
-	size_t old_sites, new_sites, foreign_sites, sites;
+	size_t old_sites, new_sites, foreign_sites, sites, data_gone;
 };
 
 static int take_stock(struct session *s, const struct poke_plan *plan, struct holdings *ret, struct err *e)
@@ -38,6 +39,11 @@ static int take_stock(struct session *s, const struct poke_plan *plan, struct ho
 
 		if (r < 0 && r != -EFAULT)
 			return r;
+		if (r == 0 && plan->sites[i].data && holds == POKE_HOLDS_FOREIGN) {
+			h.data_gone++;
+			h.sites--;
+			continue;
+		}
 		/* Not RAM any more: another boot with less memory; certainly not our text. */
 		h.foreign_sites += r == -EFAULT || holds == POKE_HOLDS_FOREIGN;
 		h.old_sites += r == 0 && holds == POKE_HOLDS_OLD;
@@ -86,6 +92,16 @@ static bool goes_forward(const struct session *s, const struct holdings *h)
 	return staged && (s->open_state == POKE_HEADED || s->open_state == POKE_VERIFIED);
 }
 
+/*
+ * Data that is neither old nor new was changed by a guest that ran: before the first write or
+ * after the last, as between them it stands still. Its text says which; with that in two
+ * minds somebody else was at work.
+ */
+static bool data_tells(const struct holdings *h)
+{
+	return !h->data_gone || h->new_sites == h->sites || h->old_sites == h->sites;
+}
+
 static int settle_sites(struct session *s, enum result *ret, struct err *e)
 {
 	struct transaction *t = s->open;
@@ -95,7 +111,7 @@ static int settle_sites(struct session *s, enum result *ret, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (h.foreign_sites)
+	if (h.foreign_sites || h.sites == 0 || !data_tells(&h))
 		return judge_foreign(s, ret, e);
 	bool to_new = goes_forward(s, &h);
 	if (h.new_sites != h.sites && h.old_sites != h.sites)
