@@ -47,6 +47,7 @@ struct backend_target {
 
 struct backend_info {
 	unsigned caps;		/* enum backend_cap */
+	enum vcpu_arch arch;	/* of all vCPUs */
 	char accel[16];		/* "kvm", "tcg" */
 	char version[64];	/* of the VMM, for display */
 	size_t vcpus;

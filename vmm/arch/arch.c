@@ -7,6 +7,11 @@
 
 #include <errno.h>
 
+const struct arch_ops *arch_of(enum vcpu_arch arch)
+{
+	return arch == VCPU_ARM64 ? &arch_arm64 : &arch_x86_64;
+}
+
 int arch_boundaries(const struct arch_ops *arch, const uint8_t *code, size_t len, uint64_t gva, size_t need,
 		    uint64_t *ret_mask, size_t *ret_end, size_t *ret_bad_offset)
 {

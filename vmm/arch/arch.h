@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "protocol/err.h"
+#include "vmm/vcpu.h"
 
 #define ARCH_INSN_MAX 15 /* longest instruction, bytes (SDM vol. 2, 2.3.11) */
 
@@ -32,9 +33,9 @@ struct arch_insn {
 	uint8_t len;
 	enum arch_flow flow;
 	uint64_t target; /* JUMP, BRANCH, CALL: absolute */
-	bool pc_relative_data; /* has a RIP-relative memory operand */
+	bool pc_relative_data; /* reads memory, or makes an address, relative to itself */
 	bool nop;	 /* architecturally a NOP */
-	bool trap;	 /* the breakpoint opcode (0xCC) */
+	bool trap;	 /* the breakpoint opcode (arch_ops.trap) */
 };
 
 /* The constant in a MOV's bytes: size 1, 2, 4 or 8 at offset, little-endian. */
@@ -42,8 +43,6 @@ struct arch_immediate {
 	uint8_t offset, size;
 	bool extended; /* sign-extended to the register */
 };
-
-struct vcpu_regs;
 
 /* What an emulated instruction ends in when its memory access or its target is not allowed. */
 struct arch_fault {
@@ -64,6 +63,8 @@ struct arch_ops {
 	const char *name;	 /* "x86_64" */
 	const uint8_t *trap;	 /* breakpoint opcode bytes */
 	size_t trap_len;
+	size_t align;		 /* instructions begin at multiples of it, and ranges are made of it */
+	const char *reach;	 /* of encode_jump(), for sentences */
 
 	/* Decodes one instruction at gva. -EILSEQ when it does not decode or is cut short. */
 	int (*decode)(const uint8_t *code, size_t len, uint64_t gva, struct arch_insn *ret);
@@ -111,7 +112,9 @@ struct arch_ops {
 	bool (*steps)(const uint8_t *code, size_t len);
 };
 
-extern const struct arch_ops arch_x86_64;
+extern const struct arch_ops arch_x86_64, arch_arm64;
+
+const struct arch_ops *arch_of(enum vcpu_arch arch);
 
 /*
  * Boundaries of the instructions in code[0..need): bit i of *ret_mask is set when

@@ -39,7 +39,7 @@ static bool insn_jumps_into(const struct range *r, uint64_t at, const struct arc
 static bool is_padding(const struct kind_context *ctx, const uint8_t *code, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (code[i] != ctx->arch->trap[0])
+		if (ctx->arch->trap_len > 1 || code[i] != ctx->arch->trap[0])
 			return false;
 	return true;
 }
@@ -62,7 +62,7 @@ static int function_check(const struct kind_context *ctx, const struct function 
 			return refuse_decode(fn, at, e);
 		if (insn.trap && is_padding(ctx, fn->code + at, fn->size - at))
 			return 0;
-		if (insn.trap && function_trap_hides(fn, &before, at))
+		if (insn.trap && function_trap_hides(ctx->arch, fn, &before, at))
 			return err_set_addr(
 				e, ERR_REFUSED, EBUSY, "kprobe", fn->start + at,
 				"%.200s+0x%zx: a breakpoint (0xcc) may hide a jump into the range: the guest has a kprobe or is patching itself; disable it and try again",

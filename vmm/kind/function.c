@@ -65,8 +65,12 @@ int function_load(const struct kind_context *ctx, uint64_t place, struct functio
  * jump within the function only a run of them is padding (`alternatives` shorten
  * a JMP rel32 so): a lone one may be a kprobe on the instruction that follows.
  */
-bool function_trap_hides(const struct function *fn, const struct arch_insn *before, size_t offset)
+bool function_trap_hides(const struct arch_ops *arch, const struct function *fn, const struct arch_insn *before,
+			 size_t offset)
 {
+	if (arch->trap_len > 1) /* no filling is made of those */
+		return true;
+
 	bool run = offset + 1 < fn->size && fn->code[offset + 1] == fn->code[offset];
 
 	if (before->flow == ARCH_FLOW_JUMP)
@@ -87,7 +91,7 @@ int function_boundary(const struct kind_context *ctx, const struct function *fn,
 				e, ERR_REFUSED, EILSEQ, "decode", at,
 				"%.200s+0x%zx does not decode, so nothing tells where an instruction begins", fn->name,
 				offset);
-		if (insn.trap && function_trap_hides(fn, &before, offset))
+		if (insn.trap && function_trap_hides(ctx->arch, fn, &before, offset))
 			return err_set_addr(
 				e, ERR_REFUSED, EBUSY, "kprobe", at,
 				"%.200s+0x%zx: a breakpoint (0xcc) hides the instruction there: the guest has a kprobe or is patching itself; disable it and try again",

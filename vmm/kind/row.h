@@ -44,7 +44,8 @@ void function_clear(struct function *fn);
 /* Does an instruction begin at place? ERR_REFUSED "mid-instruction", "decode" or "kprobe" when not. */
 int function_boundary(const struct kind_context *ctx, const struct function *fn, uint64_t place, struct err *e);
 /* The breakpoint opcode at offset, after the instruction before: a kprobe (true), or padding. */
-bool function_trap_hides(const struct function *fn, const struct arch_insn *before, size_t offset);
+bool function_trap_hides(const struct arch_ops *arch, const struct function *fn, const struct arch_insn *before,
+			 size_t offset);
 
 /*
  * flow.c: does anything jump to [start, end) at an offset that is not in allowed

@@ -98,6 +98,18 @@ static int want_check(const struct plan_want *w, struct err *e)
 			    w->len, w->split, w->present_len);
 }
 
+/* Half of an instruction would be changed: found before anything is written, however many sites there are. */
+static int want_aligned(const struct arch_ops *arch, const struct plan_want *w, struct err *e)
+{
+	char sentence[96];
+
+	if (w->gva % arch->align == 0 && w->len % arch->align == 0)
+		return 0;
+	snprintf(sentence, sizeof(sentence), "instructions of %s are %zu bytes long and aligned, this range is not",
+		 arch->name, arch->align);
+	return want_refuse(w, EINVAL, "alignment", 0, sentence, e);
+}
+
 static bool want_is_done(const struct plan_want *w)
 {
 	return memcmp(w->present, w->new_bytes, w->len) == 0;
@@ -249,10 +261,13 @@ static int by_address(const void *a, const void *b)
 }
 
 /* sorted: room for n pointers; filled in order of address, each want checked. */
-static int wants_sort(const struct plan_want *wants, size_t n, const struct plan_want **sorted, struct err *e)
+static int wants_sort(const struct arch_ops *arch, const struct plan_want *wants, size_t n,
+		      const struct plan_want **sorted, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		int r = want_check(&wants[i], e);
+		if (r == 0 && wants[i].new_is_code)
+			r = want_aligned(arch, &wants[i], e);
 		if (r < 0)
 			return r;
 		sorted[i] = &wants[i];
@@ -284,7 +299,7 @@ int plan_build(const struct arch_ops *arch, unsigned caps, const struct plan_wan
 		p->sites = calloc(n_wants ? n_wants : 1, sizeof(*p->sites));
 	if (!sorted || !p || !p->sites)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	int r = wants_sort(wants, n_wants, sorted, e);
+	int r = wants_sort(arch, wants, n_wants, sorted, e);
 	if (r < 0)
 		return r;
 	p->caps = caps;

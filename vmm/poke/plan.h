@@ -38,6 +38,7 @@ void want_list_clear(struct want_list *l);
 /*
  * Checks and sorts. What is refused (kind ERR_REFUSED, rule in e->rule):
  *   "overlap"        two sites share a byte
+ *   "alignment"      not whole instructions of an architecture whose instructions are all of one size
  *   "kprobe"         a 0xCC at any old boundary (guest kprobe or a poke in flight)
  *   "old-bytes"      present bytes differ from the expected ones
  *   "decode"         old or new bytes do not decode

@@ -55,7 +55,7 @@ static bool tick(struct count_watch *watch, const struct count_figures *now)
 static int find(struct session *s, json_t *args, struct kind_instruction *ret, struct err *e)
 {
 	const char *text = json_string_value(json_object_get(args, "at"));
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest };
+	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest };
 	struct patch_place place;
 
 	if (patch_place_parse(text, &place) < 0)
@@ -96,7 +96,7 @@ int command_vm_count(struct session *s, json_t *args, json_t **ret, struct err *
 	memcpy(request.insn, at.bytes, at.len);
 	r = live ? 0 : session_hold_traps(s, e);
 	if (r == 0)
-		r = poke_count(s->backend, &arch_x86_64, &request, &p.watch, &figures, e);
+		r = poke_count(s->backend, arch_of(s->info.arch), &request, &p.watch, &figures, e);
 	if (r < 0)
 		return r;
 	*ret = result_json(s, &at, request.max_rate, &figures);

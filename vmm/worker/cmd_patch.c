@@ -86,8 +86,8 @@ static int carry_out_in(struct agent_use *use, struct transaction *t, json_t *ar
 	uint64_t now = now_us();
 	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
 	log.ops.timeline = trace_begin(s);
-	r = poke_run(s->backend, &arch_x86_64, t->plan, &use->ops, &log.ops, deadline_us > now ? deadline_us - now : 0,
-		     stats, e);
+	r = poke_run(s->backend, arch_of(s->info.arch), t->plan, &use->ops, &log.ops,
+		     deadline_us > now ? deadline_us - now : 0, stats, e);
 	agent_use_end(use);
 	if (use->longest_stop_us > stats->longest_pause_us)
 		stats->longest_pause_us = use->longest_stop_us;

@@ -173,7 +173,7 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
 	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
 	__attribute__((cleanup(kind_image_clear))) struct kind_image image = { .vmlinux = p->vmlinux };
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = s->guest, .tables = &tables, .image = &image };
+	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest, .tables = &tables, .image = &image };
 	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 

@@ -100,7 +100,7 @@ static void say(struct poke_plan *plan, size_t wanted, size_t got, const char *w
 
 int slots_give(struct session *s, struct poke_plan *plan, struct err *e)
 {
-	size_t wanted = plan_copies_wanted(&arch_x86_64, plan);
+	size_t wanted = plan_copies_wanted(arch_of(s->info.arch), plan);
 	struct choice c = { .s = s, .plan = plan, .wanted = wanted < POKE_SLOTS_MAX ? wanted : POKE_SLOTS_MAX };
 	int r = 0;
 
