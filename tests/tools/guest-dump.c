@@ -71,6 +71,27 @@ static void regs_parse(const char *t, struct vcpu_regs *r)
 	r->has_idt = r->idt_base != 0;
 }
 
+/* arm64: the monitor has none of the system registers; lines "TTBR1=hex" and so on in a CPU's block give them. */
+static void arm64_parse(const char *t, struct vcpu_regs *r)
+{
+	char name[8];
+
+	r->arch = VCPU_ARM64;
+	for (int i = 0; i < 31; i++) {
+		snprintf(name, sizeof(name), "X%02d=", i);
+		r->arm64.x[i] = field(t, name, 0);
+	}
+	r->rip = field(t, "PC=", 0);
+	r->arm64.sp = field(t, "SP=", 0);
+	r->arm64.pstate = field(t, "PSTATE=", 0);
+	r->arm64.sp_el0 = field(t, "SP_EL0=", 0);
+	r->arm64.sp_el1 = field(t, "SP_EL1=", 0);
+	r->arm64.elr = field(t, "ELR=", 0);
+	r->arm64.ttbr1 = field(t, "TTBR1=", 0);
+	r->arm64.tcr = field(t, "TCR=", 0);
+	r->arm64.tpidr = field(t, "TPIDR=", 0);
+}
+
 static size_t regs_load(const char *path, struct vcpu_regs *regs)
 {
 	_cleanup_free_ char *text = NULL;
@@ -83,7 +104,10 @@ static size_t regs_load(const char *path, struct vcpu_regs *regs)
 		if (next)
 			next[-1] = '\0';
 		regs[n] = (struct vcpu_regs){ 0 };
-		regs_parse(p, &regs[n]);
+		if (strstr(p, "TTBR1="))
+			arm64_parse(p, &regs[n]);
+		else
+			regs_parse(p, &regs[n]);
 		p = next;
 	}
 	return n;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Finds the mapped runs of a kernel image; see image.h. Reads page tables only,
- * never the image itself, and at most one entry per page of the 1 GiB.
+ * never the image itself, and at most one entry per page of the window.
  */
 #include "vmm/guest/image.h"
 
@@ -25,16 +25,18 @@ static void run_add(struct image *image, uint64_t gva, const struct walk_page *p
 		};
 }
 
-static int runs_collect(struct image *image, struct walk *w, struct err *e)
+int image_runs_collect(struct image *image, struct walk *w, struct err *e)
 {
+	uint64_t end = image->window.end;
+
 	image->n_runs = 0;
-	for (uint64_t gva = IMAGE_MAP; gva < IMAGE_MAP_END;) {
+	for (uint64_t gva = image->window.start; gva < end;) {
 		struct walk_page page;
 		int r = walk_translate(w, gva, &page, NULL); /* no sentence per hole */
 		if (r < 0 && r != -EFAULT)
 			return walk_translate(w, gva, &page, e);
-		if (page.left > IMAGE_MAP_END - gva)
-			page.left = IMAGE_MAP_END - gva;
+		if (page.left > end - gva)
+			page.left = end - gva;
 		if (r == 0)
 			run_add(image, gva, &page);
 		gva += page.left;
@@ -63,8 +65,9 @@ static uint64_t base_of(const struct image *image, uint64_t hint)
 
 int image_find(struct image *image, struct walk *w, uint64_t hint, struct err *e)
 {
-	int r = runs_collect(image, w, e);
-
+	image->window = (struct image_window){ IMAGE_MAP, IMAGE_MAP_END };
+	image->base_symbol = "_text";
+	int r = image_runs_collect(image, w, e);
 	if (r < 0)
 		return r;
 	image->base = base_of(image, hint);

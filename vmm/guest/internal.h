@@ -4,28 +4,39 @@
 #define VMPOKE_VMM_GUEST_INTERNAL_H
 
 #include "vmm/guest/guest.h"
+#include "vmm/guest/image.h"
 #include "vmm/guest/kallsyms.h"
 #include "vmm/guest/layout.h"
 #include "vmm/guest/names_index.h"
 #include "vmm/guest/walk.h"
-
-struct guest {
-	struct guest_facts facts;
-	struct walk walk;
-	struct kallsyms syms;
-	struct names_index names;
-	uint64_t banner, notes, notes_end; /* addresses */
-	uint64_t base_gpa;
-	struct module_layout modules;
-	struct fentry_layout fentry;
-	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */
-};
 
 /* Several names looked up in one pass over the table. */
 struct symbol_want {
 	const char *name;
 	uint64_t addr; /* of the first symbol of that name */
 	bool found;
+};
+
+#define GUEST_DERIVED_TABLES 2
+
+struct guest_arch;
+
+struct guest {
+	const struct guest_arch *arch;
+	struct image_window window;
+	struct guest_facts facts;
+	struct walk walk;
+	struct kallsyms syms;
+	struct names_index names;
+	uint64_t banner, notes, notes_end; /* addresses */
+	uint64_t base_gpa;
+	struct symbol_want derived[2 * GUEST_DERIVED_TABLES]; /* data that the symbol table does not name */
+	size_t n_derived;
+	uint64_t cpu_base[VCPU_MAX]; /* per-cpu bases that vCPUs had when last seen (arm64) */
+	size_t n_cpu_bases;
+	struct module_layout modules;
+	struct fentry_layout fentry;
+	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */
 };
 
 void symbols_resolve(const struct kallsyms *k, struct symbol_want *wants, size_t n);

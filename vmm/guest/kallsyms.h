@@ -38,7 +38,7 @@ struct kallsyms {
 
 /*
  * Looks for the tables in the mapped runs of the image. -ENOENT when there are
- * none that hold together and put the symbol _text at image->base.
+ * none that hold together and put the symbol image->base_symbol at image->base.
  */
 int kallsyms_find(struct kallsyms *k, struct walk *w, const struct image *image, struct err *e);
 void kallsyms_done(struct kallsyms *k); /* zeroed objects allowed */

@@ -7,7 +7,7 @@
  *   6.4: num_syms, names, markers, token_table, token_index, offsets, relative_base, seqs
  * each 8-aligned (6.1.0 had no seqs). All bytes are the guest's: a candidate must
  * decode from end to end, agree with every marker, end exactly where the next table
- * begins and put _text where the page tables put it. Work is bounded by DECODE_MAX.
+ * begins and put _text (arm64: _stext) where the page tables put it. Work is bounded by DECODE_MAX.
  */
 #include "vmm/guest/kallsyms.h"
 
@@ -179,8 +179,8 @@ static bool offsets_load(struct search *s, uint64_t offsets, uint64_t base, ptrd
 	struct kallsyms *k = s->k;
 	size_t len = k->n * sizeof(*k->offsets);
 
-	if (!image_holds(offsets) || walk_read_u64(s->w, base, &k->relative_base, NULL) < 0 ||
-	    !image_holds(k->relative_base) || walk_read(s->w, offsets, k->offsets, len, NULL) < 0)
+	if (!image_holds(&s->image->window, offsets) || walk_read_u64(s->w, base, &k->relative_base, NULL) < 0 ||
+	    !image_holds(&s->image->window, k->relative_base) || walk_read(s->w, offsets, k->offsets, len, NULL) < 0)
 		return false;
 	k->absolute_percpu = false;
 	for (size_t i = 0; i < k->n; i++)
@@ -192,7 +192,7 @@ static bool offsets_find(struct search *s, const struct names_place *names, uint
 {
 	struct kallsyms *k = s->k;
 	uint64_t size = align8(k->n * sizeof(*k->offsets));
-	ptrdiff_t text = kallsyms_index(k, "_text");
+	ptrdiff_t text = kallsyms_index(k, s->image->base_symbol);
 
 	k->offsets = malloc(k->n * sizeof(*k->offsets));
 	if (!k->offsets || text < 0)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "vmm/guest/image.h"
-#include "vmm/guest/internal.h"
+#include "vmm/guest/guest_arch.h"
 #include "vmm/guest/scratch.h"
 
 #define PER_CPU_MAX (16u << 20)
@@ -49,7 +49,9 @@ static int missing(struct err *e, const char *what)
 
 static bool usable(const struct symbol_want *w, bool per_cpu)
 {
-	return w->found && (per_cpu ? w->addr < PER_CPU_MAX : image_holds(w->addr));
+	static const struct image_window window = { IMAGE_MAP, IMAGE_MAP_END };
+
+	return w->found && (per_cpu ? w->addr < PER_CPU_MAX : image_holds(&window, w->addr));
 }
 
 static int btf_load(struct guest *g, struct layout *l, const struct symbol_want *want, struct err *e)
@@ -161,5 +163,5 @@ int guest_stacks_prepare(struct guest *g, struct err *e)
 	if (g->layout.ready)
 		return 0;
 	walk_flush(&g->walk);
-	return layout_load(g, &g->layout, e);
+	return g->arch->layout(g, &g->layout, e);
 }

@@ -30,13 +30,20 @@ struct layout {
 	uint32_t hot_current, hot_irq_stack; /* in pcpu_hot */
 	uint32_t irq_size, exception_size;
 	uint32_t thread_size; /* of a task's stack */
-	/* addresses */
+	uint32_t context, context_len;	/* arm64: registers of a sleeping task, in task_struct; 0: all on its stack */
+	/* addresses; per_cpu_offset 0: the bases are those of the vCPUs, struct guest's cpu_base */
 	uint64_t init_task, per_cpu_offset, nr_cpu_ids;
-	/* per-cpu offsets */
+	/* per-cpu offsets; arm64: hardirq_stack_ptr points at the lowest byte, idle_threads into the runqueue */
 	uint64_t current_task, hardirq_stack_ptr, irq_stack, exception_stacks, entry_stack, idle_threads, runqueues;
 	/* words that stand for a return address kept elsewhere (kretprobes, function graph tracer) */
 	uint64_t hiders[LAYOUT_HIDERS_MAX];
 	unsigned n_hiders;
+};
+
+/* arm64: what BTF says besides; offsets of per-cpu variables in their section, and members of struct rq. */
+struct layout_arm64 {
+	uint32_t runqueues, irq_stack_ptr;
+	uint32_t rq_cpu, rq_idle;
 };
 
 /* Fills l from the guest's BTF and symbols. -EOPNOTSUPP when it has no BTF or lacks something. */
@@ -74,6 +81,7 @@ struct fentry_layout {
 
 /* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
+int layout_arm64_from_btf(struct layout *l, struct layout_arm64 *x, const void *btf, uint32_t len, struct err *e);
 
 /* The same for members that others ask for; see guest_member_offsets(). */
 struct guest_member;

@@ -36,7 +36,7 @@ int guest_member_offsets(struct guest *g, struct guest_member *wants, size_t n, 
 	walk_flush(&g->walk);
 	symbols_resolve(&g->syms, bounds, ARRAY_SIZE(bounds));
 	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++)
-		if (!bounds[i].found || !image_holds(bounds[i].addr))
+		if (!bounds[i].found || !image_holds(&g->window, bounds[i].addr))
 			return no_btf(e);
 	int r = btf_copy(g, bounds[0].addr, bounds[1].addr, &btf, &len, e);
 	if (r >= 0)

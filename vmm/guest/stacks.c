@@ -10,29 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/guest/internal.h"
-#include "vmm/guest/ranges.h"
-#include "vmm/guest/tasks.h"
+#include "vmm/guest/guest_arch.h"
+#include "vmm/guest/stacks.h"
 
-#define NO_CPU SIZE_MAX
-
-struct scan {
-	struct guest *g;
-	struct ranges ranges;
-	struct tasks tasks;
-	enum guest_stacks which;
-	bool *cpu_known; /* per CPU: some vCPU is it */
-	struct guest_blocker *ret;
-};
-
-/* Whose words are being looked at. */
-struct place {
-	const struct task *task; /* NULL: not a task's stack */
-	const char *what;
-	size_t number;
-};
-
-static int blocked(struct scan *s, const struct place *at, uint64_t word, size_t range)
+int scan_blocked(struct scan *s, const struct place *at, uint64_t word, size_t range)
 {
 	struct guest_blocker b = { .pid = -1, .address = word, .range = range };
 
@@ -56,14 +37,15 @@ static int page_scan(struct scan *s, const struct place *at, uint64_t start, siz
 	size_t range;
 	int r = walk_read(&s->g->walk, start, words, len, e);
 
-	for (size_t i = 0; i < len / 8 && r == 0; i++)
-		if (ranges_hit(&s->ranges, words[i], &range))
-			r = blocked(s, at, words[i], range);
+	for (size_t i = 0; i < len / 8 && r == 0; i++) {
+		uint64_t word = s->word ? s->word(words[i]) : words[i];
+		if (ranges_hit(&s->ranges, word, &range))
+			r = scan_blocked(s, at, word, range);
+	}
 	return r;
 }
 
-/* 1 when a word of [start, end) is inside a range. Memory that is not mapped holds no context. */
-static int words_scan(struct scan *s, const struct place *at, uint64_t start, uint64_t end, struct err *e)
+int scan_words(struct scan *s, const struct place *at, uint64_t start, uint64_t end, struct err *e)
 {
 	start &= ~7ull;
 	if (start >= end || end - start > LAYOUT_STACK_MAX)
@@ -90,14 +72,20 @@ static int task_scan(struct scan *s, const struct task *task, struct err *e)
 
 	if (task->live == STACK_USER || (s->which == GUEST_STACKS_NOT_TASKS && task->pid != 0))
 		return 0;
-	return words_scan(s, &at, task->live == STACK_WHOLE ? task->stack : task->sp, stack_top(s, task), e);
+	if (task->live != STACK_RUNNING && s->g->layout.context_len) {
+		uint64_t context = task->addr + s->g->layout.context;
+		int r = scan_words(s, &at, context, context + s->g->layout.context_len, e);
+		if (r != 0)
+			return r;
+	}
+	return scan_words(s, &at, task->live == STACK_WHOLE ? task->stack : task->sp, stack_top(s, task), e);
 }
 
 /*
  * What a vCPU says of a task replaces what on_cpu alone made us assume. Two vCPUs
  * that claim one task cannot both be right: the wider claim counts.
  */
-static void task_mark(struct task *task, enum stack_live live, uint64_t rsp)
+void scan_mark(struct task *task, enum stack_live live, uint64_t rsp)
 {
 	if (!task || (task->placed && live < task->live))
 		return;
@@ -107,7 +95,7 @@ static void task_mark(struct task *task, enum stack_live live, uint64_t rsp)
 	task->placed = true;
 }
 
-static struct task *task_of_stack(struct scan *s, uint64_t rsp)
+struct task *scan_task_of_stack(struct scan *s, uint64_t rsp)
 {
 	for (size_t i = 0; i < s->tasks.n; i++)
 		if (rsp - s->tasks.task[i].stack < s->g->layout.thread_size)
@@ -115,145 +103,20 @@ static struct task *task_of_stack(struct scan *s, uint64_t rsp)
 	return NULL;
 }
 
-static size_t cpu_of_base(const struct scan *s, uint64_t base)
-{
-	for (size_t i = 0; i < s->tasks.n_cpus; i++)
-		if (base && s->tasks.cpu_offset[i] == base)
-			return i;
-	return NO_CPU;
-}
-
-/*
- * In the kernel GS holds the per-cpu base, except before swapgs of an entry and after that
- * of an exit. User mode may load any GS base it likes (FSGSBASE): there only the other
- * one counts, and in the kernel two that match different CPUs say nothing.
- */
-static size_t cpu_of(const struct scan *s, const struct vcpu_regs *r)
-{
-	size_t kernel = cpu_of_base(s, r->kernel_gs_base), now;
-
-	if (vcpu_cpl(r) == 3)
-		return kernel;
-	now = cpu_of_base(s, r->gs_base);
-	if (now != NO_CPU && kernel != NO_CPU && now != kernel)
-		return NO_CPU;
-	return now != NO_CPU ? now : kernel;
-}
-
-static int per_cpu_u64(struct scan *s, size_t cpu, uint64_t offset, uint64_t *ret, struct err *e)
-{
-	return walk_read_u64(&s->g->walk, s->tasks.cpu_offset[cpu] + offset, ret, e);
-}
-
-/* All stacks of a CPU that belong to no task. */
-static int cpu_scan_all(struct scan *s, size_t cpu, struct err *e)
-{
-	const struct layout *l = &s->g->layout;
-	const struct {
-		const char *what;
-		uint64_t offset, size;
-	} stacks[] = {
-		{ "irq stack cpu", l->irq_stack, l->irq_size },
-		{ "exception stacks cpu", l->exception_stacks, l->exception_size },
-		{ "entry stack cpu", l->entry_stack, 4096 },
-	};
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(stacks) && r == 0; i++) {
-		struct place at = { .what = stacks[i].what, .number = cpu };
-		uint64_t start = s->tasks.cpu_offset[cpu] + stacks[i].offset;
-		r = words_scan(s, &at, start, start + stacks[i].size, e);
-	}
-	return r;
-}
-
-/* RSP is not on a task's stack: IRQ, exception or entry stack of this CPU, or no stack at all. */
-static int cpu_scan(struct scan *s, size_t cpu, uint64_t rsp, struct err *e)
-{
-	struct place at = { .what = "irq stack cpu", .number = cpu };
-	uint64_t top;
-	int r = per_cpu_u64(s, cpu, s->g->layout.hardirq_stack_ptr, &top, e);
-
-	if (r < 0)
-		return r;
-	top += 8; /* it points at the uppermost word */
-	if (top - rsp <= s->g->layout.irq_size && rsp < top)
-		return words_scan(s, &at, rsp, top, e);
-	return cpu_scan_all(s, cpu, e);
-}
-
-/* Which stacks a vCPU's task and CPU leave live. Scans those that are no task's. */
-static int vcpu_place(struct scan *s, const struct vcpu_regs *r, struct err *e)
-{
-	size_t cpu = cpu_of(s, r);
-	struct task *current = NULL, *on = NULL;
-	uint64_t addr;
-
-	if (cpu != NO_CPU) {
-		int err = per_cpu_u64(s, cpu, s->g->layout.current_task, &addr, e);
-		if (err < 0)
-			return err;
-		current = tasks_find(&s->tasks, addr);
-		s->cpu_known[cpu] = true;
-	}
-	if (vcpu_cpl(r) == 3) {
-		task_mark(current, STACK_USER, 0);
-		return 0;
-	}
-	uint64_t rsp = r->gpr[VCPU_RSP];
-	on = task_of_stack(s, rsp);
-	/* Between two tasks, or on another stack with the task's below it. */
-	if (current != on)
-		task_mark(current, STACK_WHOLE, 0);
-	if (on) {
-		task_mark(on, STACK_RUNNING, rsp);
-		return 0;
-	}
-	return cpu == NO_CPU ? 0 : cpu_scan(s, cpu, rsp, e);
-}
-
-/* Its own RIP and, in the kernel, its registers: a return address may be on its way through one. */
-static int vcpu_scan(struct scan *s, const struct vcpu_regs *r, size_t i)
-{
-	struct place at = { .what = "vCPU", .number = i };
-	size_t range;
-
-	if (ranges_hit(&s->ranges, r->rip, &range))
-		return blocked(s, &at, r->rip, range);
-	at.what = "register of vCPU";
-	for (int reg = 0; reg < VCPU_GPR_COUNT && vcpu_cpl(r) != 3; reg++)
-		if (ranges_hit(&s->ranges, r->gpr[reg], &range))
-			return blocked(s, &at, r->gpr[reg], range);
-	return 0;
-}
-
-static bool in_long_mode(const struct vcpu_regs *r)
-{
-	return r->efer & (1u << 10);
-}
-
-/* A vCPU in the kernel that is no CPU we know, on a stack we do not know: any unclaimed one may be its. */
-static bool anywhere(struct scan *s, const struct vcpu_regs *r)
-{
-	return in_long_mode(r) && vcpu_cpl(r) != 3 && cpu_of(s, r) == NO_CPU && !task_of_stack(s, r->gpr[VCPU_RSP]);
-}
-
 static int vcpus_scan(struct scan *s, const struct vcpu_regs *regs, size_t n, struct err *e)
 {
-	bool all = false;
+	const struct guest_arch *arch = s->g->arch;
 	int r = 0;
 
 	for (size_t i = 0; i < n && r == 0; i++)
-		if (in_long_mode(&regs[i]))
-			r = vcpu_scan(s, &regs[i], i);
+		if (arch->counts(&regs[i]))
+			r = arch->vcpu_scan(s, &regs[i], i);
 	for (size_t i = 0; i < n && r == 0; i++)
-		if (in_long_mode(&regs[i])) {
-			r = vcpu_place(s, &regs[i], e);
-			all |= anywhere(s, &regs[i]);
-		}
-	for (size_t cpu = 0; cpu < s->tasks.n_cpus && all && r == 0; cpu++)
+		if (arch->counts(&regs[i]))
+			r = arch->vcpu_place(s, &regs[i], i, e);
+	for (size_t cpu = 0; cpu < s->tasks.n_cpus && s->anywhere && r == 0; cpu++)
 		if (!s->cpu_known[cpu])
-			r = cpu_scan_all(s, cpu, e);
+			r = x86_cpu_scan_all(s, cpu, e);
 	return r == -EFAULT ? err_set(e, ERR_FAILED, EBADMSG, "per-cpu", "the guest's per-cpu areas make no sense") : r;
 }
 
@@ -275,7 +138,9 @@ static int scan_run(struct scan *s, const struct vcpu_regs *regs, size_t n_regs,
 int guest_stacks_scan(struct guest *g, const struct vcpu_regs *regs, size_t n_regs, const struct guest_range *ranges,
 		      size_t n_ranges, enum guest_stacks which, struct guest_blocker *ret, struct err *e)
 {
-	struct scan s = { .g = g, .which = which, .ret = ret };
+	struct scan s = { .g = g, .which = which, .ret = ret, .word = g->arch->word };
+	if (g->arch->note)
+		g->arch->note(g, regs, n_regs);
 	int r = guest_stacks_prepare(g, e);
 
 	if (r == 0)

@@ -111,6 +111,13 @@ static void find_all(const struct kallsyms *k, const char *name, struct found *f
 			found_add(k, f, i, type);
 }
 
+static void find_derived(const struct guest *g, const char *name, struct found *f)
+{
+	for (size_t i = 0; i < g->n_derived; i++)
+		if (strcmp(g->derived[i].name, name) == 0)
+			*f = (struct found){ .count = 1, .addr = g->derived[i].addr, .type = 'r' };
+}
+
 int guest_symbol_find(const struct guest *g, const char *name, uint64_t *ret_addr, char *ret_type, size_t *ret_count)
 {
 	struct found f = { 0 };
@@ -119,6 +126,8 @@ int guest_symbol_find(const struct guest *g, const char *name, uint64_t *ret_add
 		f = (struct found){ 0 };
 		find_all(&g->syms, name, &f);
 	}
+	if (!f.count)
+		find_derived(g, name, &f);
 	if (ret_count)
 		*ret_count = f.count;
 	if (!f.count)

@@ -177,11 +177,27 @@ static int cpu_add(struct guest *g, struct tasks *t, uint64_t cpu_offset, struct
 	return r < 0 ? r : runnable_add(g, t, cpu_offset, e);
 }
 
+/* Every CPU that can run is a vCPU, and holds its base in a register. */
+static int cpus_of_vcpus(struct guest *g, struct tasks *t, struct err *e)
+{
+	if (!g->n_cpu_bases)
+		return err_set(e, ERR_FAILED, EBADMSG, "per-cpu", "no vCPU has a per-cpu area");
+	t->cpu_offset = malloc(g->n_cpu_bases * sizeof(*t->cpu_offset));
+	t->span = malloc(g->layout.task_span);
+	if (!t->cpu_offset || !t->span)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	memcpy(t->cpu_offset, g->cpu_base, g->n_cpu_bases * sizeof(*t->cpu_offset));
+	t->n_cpus = g->n_cpu_bases;
+	return 0;
+}
+
 static int cpus_load(struct guest *g, struct tasks *t, struct err *e)
 {
 	uint32_t n;
-	int r = walk_read_u32(&g->walk, g->layout.nr_cpu_ids, &n, e);
 
+	if (!g->layout.per_cpu_offset)
+		return cpus_of_vcpus(g, t, e);
+	int r = walk_read_u32(&g->walk, g->layout.nr_cpu_ids, &n, e);
 	if (r < 0)
 		return r;
 	if (n == 0 || n > LAYOUT_CPUS_MAX)

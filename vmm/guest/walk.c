@@ -19,14 +19,33 @@
 #define ENTRY_NX      (1ull << 63)
 #define ENTRY_ADDR    0x000ffffffffff000ull /* Intel SDM vol. 3, 4.5: bits 51:12 */
 
-int walk_init(struct walk *w, struct guest_memory *mem, uint64_t cr3, unsigned levels)
+static struct walk_entry x86_entry(uint64_t raw, unsigned level)
 {
-	*w = (struct walk){ .mem = mem, .levels = levels };
+	return (struct walk_entry){
+		.addr = raw & ENTRY_ADDR,
+		.present = raw & ENTRY_PRESENT,
+		.leaf = level == 1 || raw & ENTRY_HUGE,
+		.exec = !(raw & ENTRY_NX),
+		.write = raw & ENTRY_WRITE,
+	};
+}
+
+const struct walk_format walk_x86_64 = { .root_mask = ENTRY_ADDR, .entry = x86_entry };
+
+int walk_init_as(struct walk *w, const struct walk_format *format, struct guest_memory *mem, uint64_t root,
+		 unsigned levels)
+{
+	*w = (struct walk){ .format = format, .mem = mem, .levels = levels };
 	w->tables = malloc(WALK_TABLES * sizeof(*w->tables));
 	if (!w->tables)
 		return -ENOMEM;
-	walk_root(w, cr3);
+	walk_root(w, root);
 	return 0;
+}
+
+int walk_init(struct walk *w, struct guest_memory *mem, uint64_t cr3, unsigned levels)
+{
+	return walk_init_as(w, &walk_x86_64, mem, cr3, levels);
 }
 
 void walk_done(struct walk *w)
@@ -35,9 +54,9 @@ void walk_done(struct walk *w)
 	w->tables = NULL;
 }
 
-void walk_root(struct walk *w, uint64_t cr3)
+void walk_root(struct walk *w, uint64_t root)
 {
-	w->root = cr3 & ENTRY_ADDR;
+	w->root = root & w->format->root_mask;
 	walk_flush(w);
 }
 
@@ -74,6 +93,8 @@ static bool canonical(const struct walk *w, uint64_t gva)
 {
 	unsigned unused = 64 - (12 + 9 * w->levels);
 
+	if (w->format->upper_half) /* the bit below is one of the address */
+		return gva >> (64 - unused) == UINT64_MAX >> (64 - unused);
 	return (uint64_t)((int64_t)(gva << unused) >> unused) == gva;
 }
 
@@ -100,14 +121,14 @@ int walk_translate(struct walk *w, uint64_t gva, struct walk_page *ret, struct e
 			return not_mapped(ret, gva, size, e);
 		if (r < 0)
 			return r;
-		uint64_t entry = entries[gva >> shift & 511];
-		bool leaf = level == 1 || entry & ENTRY_HUGE;
-		if (!(entry & ENTRY_PRESENT) || (leaf && level > 3))
+		struct walk_entry entry = w->format->entry(entries[gva >> shift & 511], level);
+		if (!entry.present || (entry.leaf && level > 3))
 			return not_mapped(ret, gva, size, e);
-		page.exec &= !(entry & ENTRY_NX);
-		page.write &= !!(entry & ENTRY_WRITE);
-		table = entry & ENTRY_ADDR;
-		if (leaf) {
+		page.exec &= entry.exec;
+		page.write &= entry.write;
+		table = entry.addr;
+		if (entry.leaf) {
+			page.guarded = entry.guarded;
 			page.gpa = (table & ~(size - 1)) | (gva & (size - 1));
 			page.left = size - (gva & (size - 1));
 			*ret = page;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Data of an arm64 kernel that its symbol table does not name; see arm64.h. Found by content, or by
+ * the functions that use it; either way checked before it is believed, and never more looked at
+ * than a kernel has.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/guest/arm64.h"
+#include "vmm/guest/scratch.h"
+
+#define CHUNK	      (1u << 20)
+#define SEARCH_MAX    (64ull << 20) /* bytes of read-only data; 10 MiB in a Debian kernel */
+#define WANT_MAX      64	    /* longest pattern */
+#define FUNCTION_MAX  4096
+#define ADDRESSES_MAX 8
+
+static void chunk_search(struct walk *w, const struct image_run *run, const uint8_t *chunk, size_t len, uint64_t gva,
+			 struct data_want *want)
+{
+	for (const uint8_t *p = chunk; !want->found && want->hits < DATA_HITS_MAX; p++) {
+		p = memmem(p, len - (size_t)(p - chunk), want->bytes, want->len);
+		if (!p)
+			return;
+		uint64_t at = gva + (uint64_t)(p - chunk);
+		if (at % 4)
+			continue;
+		want->hits++;
+		if (want->accept(w, run, at))
+			want->found = at;
+	}
+}
+
+/* Runs that cannot be read are passed over: what is missing is then not found. */
+static void run_search(struct walk *w, const struct image_run *run, uint8_t *chunk, uint64_t *looked,
+		       struct data_want *wants, size_t n)
+{
+	for (uint64_t gva = run->start; gva < run->end && *looked < SEARCH_MAX; gva += CHUNK) {
+		size_t len = CHUNK + WANT_MAX; /* a hit may cross into the next chunk */
+		if (len > run->end - gva)
+			len = (size_t)(run->end - gva);
+		*looked += len;
+		if (walk_read(w, gva, chunk, len, NULL) < 0)
+			return;
+		for (size_t i = 0; i < n; i++)
+			chunk_search(w, run, chunk, len, gva, &wants[i]);
+	}
+}
+
+int arm64_data_find(struct walk *w, const struct image *image, struct data_want *wants, size_t n, struct err *e)
+{
+	_cleanup_scratch_ struct scratch chunk = { 0 };
+	uint64_t looked = 0;
+
+	if (!scratch_alloc(&chunk, CHUNK + WANT_MAX))
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	for (size_t i = 0; i < image->n_runs; i++)
+		if (!image->runs[i].exec && !image->runs[i].write)
+			run_search(w, &image->runs[i], chunk.p, &looked, wants, n);
+	return 0;
+}
+
+/* Arm ARM, C6.2: ADRP has a page distance in two pieces; ADD (immediate, 64 bits, not shifted) the rest. */
+size_t arm64_addresses(const uint8_t *code, size_t len, uint64_t gva, uint64_t *ret, size_t cap)
+{
+	uint64_t page[32] = { 0 };
+	size_t n = 0;
+
+	for (size_t at = 0; at + 4 <= len && n < cap; at += 4) {
+		uint32_t word = (uint32_t)code[at] | (uint32_t)code[at + 1] << 8 | (uint32_t)code[at + 2] << 16 |
+				(uint32_t)code[at + 3] << 24;
+		unsigned d = word & 31, from = word >> 5 & 31;
+
+		if ((word & 0x9f000000u) == 0x90000000u) {
+			uint64_t pages = (uint64_t)(word >> 5 & 0x7ffff) << 2 | (word >> 29 & 3);
+			page[d] = ((gva + at) & ~4095ull) + (uint64_t)((int64_t)(pages << 43) >> 31);
+		} else if ((word & 0xffc00000u) == 0x91000000u && page[from]) {
+			ret[n++] = page[from] + (word >> 10 & 0xfff);
+		}
+	}
+	return n;
+}
+
+/* A table of entries that begin with a self-relative 32-bit distance into the text. */
+struct table {
+	const char *function; /* that uses start and stop */
+	const char *start, *stop;
+	size_t entry;
+};
+
+/* kernel/jump_label.c, kernel/extable.c */
+static const struct table tables[GUEST_DERIVED_TABLES] = {
+	{ "jump_label_text_reserved", "__start___jump_table", "__stop___jump_table", 16 },
+	{ "search_kernel_exception_table", "__start___ex_table", "__stop___ex_table", 12 },
+};
+
+static bool entry_in_text(struct guest *g, uint64_t gva)
+{
+	uint32_t distance;
+
+	if (walk_read_u32(&g->walk, gva, &distance, NULL) < 0)
+		return false;
+	uint64_t to = gva + (uint64_t)(int64_t)(int32_t)distance;
+	return to - g->facts.base < g->window.end - g->facts.base;
+}
+
+/* First and last entry of a table lead into the image; its size is a number of entries. */
+static bool table_accept(struct guest *g, const struct table *t, uint64_t start, uint64_t stop)
+{
+	return image_holds(&g->window, start) && image_holds(&g->window, stop) && stop > start &&
+	       (stop - start) % t->entry == 0 && entry_in_text(g, start) && entry_in_text(g, stop - t->entry);
+}
+
+/* Of the addresses a function makes, the two that bound the table. */
+static bool table_find(struct guest *g, const struct table *t, uint64_t *ret_start, uint64_t *ret_stop)
+{
+	uint64_t made[ADDRESSES_MAX], fn, size;
+	uint8_t code[FUNCTION_MAX];
+	struct guest_symbol symbol;
+
+	if (guest_symbol_find(g, t->function, &fn, NULL, NULL) < 0 || guest_symbol_at(g, fn, &symbol, &size) < 0)
+		return false;
+	if (size > sizeof(code))
+		size = sizeof(code);
+	if (walk_read(&g->walk, fn, code, (size_t)size, NULL) < 0)
+		return false;
+	size_t n = arm64_addresses(code, (size_t)size, fn, made, ADDRESSES_MAX);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < n; j++)
+			if (table_accept(g, t, made[i], made[j])) {
+				*ret_start = made[i];
+				*ret_stop = made[j];
+				return true;
+			}
+	return false;
+}
+
+int arm64_derive(struct guest *g, struct err *e)
+{
+	(void)e;
+	for (size_t i = 0; i < GUEST_DERIVED_TABLES; i++) {
+		/* Bounds the wrong way round: the kinds refuse what they would have to look up there. */
+		uint64_t start = 1, stop = 0;
+
+		if (guest_symbol_find(g, tables[i].start, NULL, NULL, NULL) == 0)
+			continue;
+		table_find(g, &tables[i], &start, &stop);
+		g->derived[g->n_derived++] = (struct symbol_want){ tables[i].start, start, true };
+		g->derived[g->n_derived++] = (struct symbol_want){ tables[i].stop, stop, true };
+	}
+	return 0;
+}
