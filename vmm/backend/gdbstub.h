@@ -22,6 +22,7 @@
 #define GDBSTUB_PACKET_MAX 16384 /* bytes of one reply, run-length decoded */
 #define GDBSTUB_READ_MAX 2048	 /* memory bytes per 'm': fits a 4096-byte reply */
 #define GDBSTUB_WRITE_MAX 1024	 /* memory bytes per 'M' */
+#define GDBSTUB_FEATURE_MAX (64u << 10) /* 14 KiB in QEMU 7.2 */
 #define GDBSTUB_POST_MAX 8	 /* requests under way at once */
 
 struct gdbstub;
@@ -72,6 +73,16 @@ int gdbstub_regs_read(struct gdbstub *s, unsigned thread, void *buf, size_t cap,
 		      struct err *e);
 int gdbstub_regs_write(struct gdbstub *s, unsigned thread, const void *buf, size_t len, uint64_t timeout_us,
 		       struct err *e);
+
+/*
+ * A file of the target description ("target.xml"), NUL-terminated, owned by the caller. -EOPNOTSUPP
+ * when the stub has none, -E2BIG beyond GDBSTUB_FEATURE_MAX.
+ */
+int gdbstub_feature_read(struct gdbstub *s, const char *annex, uint64_t timeout_us, char **ret, struct err *e);
+
+/* 64-bit registers of the thread chosen last, by number, at most GDBSTUB_POST_MAX of them. */
+int gdbstub_regs_pick(struct gdbstub *s, const unsigned *numbers, size_t n, uint64_t timeout_us, uint64_t *ret,
+		      struct err *e);
 
 enum gdbstub_trap { GDBSTUB_TRAP_SOFT = 0, GDBSTUB_TRAP_HARD = 1 };
 int gdbstub_trap(struct gdbstub *s, bool set, enum gdbstub_trap kind, uint64_t addr, uint64_t timeout_us,

@@ -97,8 +97,8 @@ static int look_around(struct qemu_vm *vm, struct err *e)
 
 	if (r >= 0)
 		r = qemu_accel(vm, e);
-	if (r >= 0)
-		r = qemu_snapshot(vm, 0, e);
+	if (r >= 0) /* arm64: that would stop the VM, which opening does not */
+		r = vm->arch == VCPU_ARM64 ? qemu_arm64_check(vm, e) : qemu_snapshot(vm, 0, e);
 	if (r >= 0)
 		r = qemu_map(vm, e);
 	if (r >= 0)
@@ -134,10 +134,12 @@ static int qemu_open(const struct backend_target *target, struct backend **ret, 
  */
 static unsigned capabilities(const struct qemu_vm *vm)
 {
-	unsigned caps = BACKEND_LIVE_REGS;
+	unsigned caps = vm->arch == VCPU_ARM64 ? 0 : BACKEND_LIVE_REGS;
 
 	if (vm->live_read)
 		caps |= BACKEND_LIVE_READ;
+	if (vm->arch == VCPU_ARM64)
+		return caps | BACKEND_STEP;
 	if (!strcmp(vm->accel, "tcg"))
 		caps |= BACKEND_STEP | BACKEND_TRAP_HW | BACKEND_TRAP_INT3;
 	if (!strcmp(vm->accel, "kvm"))
@@ -157,6 +159,7 @@ static int qemu_info(struct backend *b, struct backend_info *ret, struct err *e)
 		r = qemu_cpus(vm, e);
 	if (r < 0)
 		return r;
+	info.arch = vm->arch;
 	info.caps = capabilities(vm);
 	info.vcpus = vm->n_cpus;
 	info.state = now.state;

@@ -26,12 +26,17 @@ struct qemu_trap {
 	uint64_t gva;
 };
 
+#define QEMU_ARM64_SYSREGS 6
+
 struct qemu_vm {
 	struct backend base;
 	struct qmp_client *qmp;
 	char *gdb_user;	   /* stub socket given by the operator, or NULL */
 	char *gdb_own;	   /* where ours is made when none is given */
 	char accel[16], version[64];
+	enum vcpu_arch arch;
+	unsigned arm64_regnum[QEMU_ARM64_SYSREGS]; /* the stub's numbers, when known */
+	bool arm64_known, arm64_ready; /* ready: on this connection */
 
 	/* QEMU's process; pidfd tells whether it still lives. */
 	pid_t pid, first_thread;
@@ -47,7 +52,7 @@ struct qemu_vm {
 
 	struct qemu_cpu *cpus;
 	size_t n_cpus;
-	struct qemu_cpu_regs *snapshot; /* n_cpus of them, by the monitor */
+	struct qemu_cpu_regs *snapshot; /* n_cpus of them, by the monitor (arm64: by the stub) */
 	uint64_t snapshot_us;		/* 0: none */
 
 	unsigned pending; /* bits by enum backend_event_kind, seen but not yet told */
@@ -98,6 +103,24 @@ int qemu_stub_detach(struct qemu_vm *vm, bool run, struct err *e);
 int qemu_settle(struct qemu_vm *vm, bool run, bool detached, struct err *e);
 /* The stub of a held VM; connects again after a broken exchange. */
 int qemu_stub_held(struct qemu_vm *vm, struct gdbstub **ret, struct err *e);
+
+/* Something short done with the stub while the VM is stopped for it. Embedded in the caller's object. */
+struct qemu_look {
+	int (*look)(struct qemu_look *l, struct qemu_vm *vm, struct err *e);
+};
+/* Stops a VM that is not held, looks, lets it go as found. The stub is open; it is closed when it fails. */
+int qemu_look_stopped(struct qemu_vm *vm, bool running, struct qemu_look *l, struct err *e);
+/* The same from beginning to end. */
+int qemu_look_once(struct qemu_vm *vm, struct qemu_look *l, struct err *e);
+
+/* --- qemu_arm64.c --- */
+
+/* -EOPNOTSUPP: text written by us would not be what this VM executes. */
+int qemu_arm64_check(const struct qemu_vm *vm, struct err *e);
+/* Registers of one vCPU of a VM that the stub s holds. */
+int qemu_arm64_fetch(struct qemu_vm *vm, struct gdbstub *s, size_t vcpu, struct vcpu_regs *ret, struct err *e);
+/* Of all vCPUs of a VM that is not held, into vm->snapshot: stops it when they are older than max_age_us. */
+int qemu_arm64_snapshot(struct qemu_vm *vm, uint64_t max_age_us, struct err *e);
 
 /* --- qemu_run.c --- */
 int qemu_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret_was_running, struct err *e);

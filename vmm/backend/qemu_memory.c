@@ -173,23 +173,18 @@ static int read_stub(struct gdbstub *s, uint64_t gpa, uint8_t *buf, size_t len, 
 	return 0;
 }
 
-/* One short stop: hold, read, let go as found. */
-static int read_chunk(struct qemu_vm *vm, bool running, uint64_t gpa, uint8_t *buf, size_t len, struct err *e)
-{
-	vm->resume_seen = vm->stop_after_resume = false;
-	uint64_t stopped = now_us();
-	int r = qemu_stub_attach(vm, e);
-	bool attached = r >= 0;
+struct chunk {
+	struct qemu_look look;
+	uint64_t gpa;
+	uint8_t *buf;
+	size_t len;
+};
 
-	if (attached)
-		r = read_stub(vm->stub, gpa, buf, len, e);
-	bool detached = attached && qemu_stub_detach(vm, running, NULL) >= 0;
-	if (running && now_us() - stopped > vm->read_pause_us)
-		vm->read_pause_us = now_us() - stopped;
-	if (!detached && !vm->gdb_user)
-		qemu_stub_close(vm);
-	int settled = qemu_settle(vm, running, detached, r < 0 ? NULL : e);
-	return r < 0 ? r : settled;
+static int read_chunk(struct qemu_look *l, struct qemu_vm *vm, struct err *e)
+{
+	const struct chunk *c = container_of(l, struct chunk, look);
+
+	return read_stub(vm->stub, c->gpa, c->buf, c->len, e);
 }
 
 static int read_stopping(struct qemu_vm *vm, uint64_t gpa, uint8_t *buf, size_t len, struct err *e)
@@ -207,8 +202,9 @@ static int read_stopping(struct qemu_vm *vm, uint64_t gpa, uint8_t *buf, size_t 
 		r = qemu_stub_open(vm, e);
 	while (r >= 0 && len) {
 		size_t n = len < CHUNK_MAX ? len : CHUNK_MAX;
+		struct chunk c = { .look.look = read_chunk, .gpa = gpa, .buf = buf, .len = n };
 
-		r = read_chunk(vm, now.state == BACKEND_RUNNING, gpa, buf, n, e);
+		r = qemu_look_stopped(vm, now.state == BACKEND_RUNNING, &c.look, e);
 		gpa += n;
 		buf += n;
 		len -= n;

@@ -84,6 +84,18 @@ static int cpus_resize(struct qemu_vm *vm, size_t n, struct err *e)
 	return 0;
 }
 
+/* qapi/machine.json, SysEmuTarget. */
+static int arch_parse(const char *target, enum vcpu_arch *ret)
+{
+	if (!strcmp(target, "x86_64"))
+		*ret = VCPU_X86_64;
+	else if (!strcmp(target, "aarch64"))
+		*ret = VCPU_ARM64;
+	else
+		return -EINVAL;
+	return 0;
+}
+
 int qemu_cpus(struct qemu_vm *vm, struct err *e)
 {
 	_cleanup_(json_decref) json_t *reply = NULL;
@@ -104,9 +116,10 @@ int qemu_cpus(struct qemu_vm *vm, struct err *e)
 		json_int_t index = json_integer_value(json_object_get(cpu, "cpu-index"));
 		const char *target = json_string_value(json_object_get(cpu, "target"));
 
-		if (!target || strcmp(target, "x86_64"))
+		if (!target || arch_parse(target, &vm->arch) < 0)
 			return err_set(e, ERR_FAILED, EOPNOTSUPP, "target",
-				       "the VM is not an x86-64 one but %.32s", target ? target : "unknown");
+				       "the VM is neither an x86-64 nor an arm64 one but %.32s",
+				       target ? target : "unknown");
 		if (index < 0 || index >= VCPU_MAX)
 			return err_set(e, ERR_FAILED, EPROTO, "", "QEMU's monitor reports an impossible vCPU");
 		vm->cpus[i].index = (int)index;
@@ -167,6 +180,8 @@ int qemu_snapshot(struct qemu_vm *vm, uint64_t max_age_us, struct err *e)
 	bool at_once = vm->n_cpus <= REGISTERS_AT_ONCE;
 	size_t n = at_once ? vm->n_cpus : 1;
 
+	if (vm->arch == VCPU_ARM64)
+		return qemu_arm64_snapshot(vm, max_age_us, e);
 	if (vm->snapshot_us && now_us() - vm->snapshot_us <= max_age_us)
 		return 0;
 	vm->snapshot_us = 0;

@@ -50,6 +50,14 @@ int qemu_parse_g(const uint8_t *block, size_t len, struct vcpu_regs *ret);
 /* Puts gpr, rip, rflags into the front of such a block. */
 void qemu_format_g(const struct vcpu_regs *regs, uint8_t block[static QEMU_G_WRITE_SIZE]);
 
+#define QEMU_G_ARM64_SIZE 268 /* x0 to x30, sp, pc; cpsr of 32 bits; vector registers may follow */
+
+/* The same of an arm64 vCPU (gdb-xml/aarch64-core.xml): x, sp, pc, pstate. The rest of *ret is zero. */
+int qemu_parse_g_arm64(const uint8_t *block, size_t len, struct vcpu_regs *ret);
+
+/* Number of the register with that name in a gdb target description: -ENOENT, -EBADMSG. */
+int qemu_parse_regnum(const char *xml, const char *name, unsigned *ret);
+
 /* How a run state of query-status bears on patching. */
 struct qemu_run_state {
 	enum backend_run_state state;

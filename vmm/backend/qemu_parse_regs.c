@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/backend/qemu_parse.h"
@@ -227,4 +228,45 @@ void qemu_format_g(const struct vcpu_regs *regs, uint8_t block[static QEMU_G_WRI
 	memcpy(block + G_RIP, &v, 8);
 	uint32_t flags = htole32((uint32_t)regs->rflags);
 	memcpy(block + G_EFLAGS, &flags, 4);
+}
+
+int qemu_parse_g_arm64(const uint8_t *block, size_t len, struct vcpu_regs *ret)
+{
+	struct vcpu_regs regs = { .arch = VCPU_ARM64 };
+	size_t n = ARRAY_SIZE(regs.arm64.x);
+
+	if (len < QEMU_G_ARM64_SIZE)
+		return -EBADMSG;
+	for (size_t i = 0; i < n; i++)
+		regs.arm64.x[i] = get64(block + 8 * i);
+	regs.arm64.sp = get64(block + 8 * n);
+	regs.rip = get64(block + 8 * (n + 1));
+	regs.arm64.pstate = get32(block + 8 * (n + 2));
+	*ret = regs;
+	return 0;
+}
+
+/* <reg name="TTBR1_EL1" bitsize="64" regnum="175" group="cp_regs"/> */
+int qemu_parse_regnum(const char *xml, const char *name, unsigned *ret)
+{
+	static const char number[] = " regnum=\"";
+	char tag[64];
+	int n = snprintf(tag, sizeof(tag), "<reg name=\"%s\"", name);
+	const char *at = n > 0 && (size_t)n < sizeof(tag) ? strstr(xml, tag) : NULL;
+
+	if (!at)
+		return -ENOENT;
+	size_t len = strcspn(at, ">");
+	at = memmem(at, len, number, sizeof(number) - 1);
+	if (!at)
+		return -EBADMSG;
+	at += sizeof(number) - 1;
+	unsigned value = 0;
+	size_t digits = strspn(at, "0123456789");
+	if (digits < 1 || digits > 6 || at[digits] != '"')
+		return -EBADMSG;
+	for (size_t i = 0; i < digits; i++)
+		value = value * 10 + (unsigned)(at[i] - '0');
+	*ret = value;
+	return 0;
 }

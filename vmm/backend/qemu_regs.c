@@ -38,6 +38,11 @@ static int fetch(struct qemu_vm *vm, size_t vcpu, struct err *e)
 
 	if (r < 0)
 		return r;
+	if (vm->arch == VCPU_ARM64) {
+		r = qemu_arm64_fetch(vm, s, vcpu, &cpu->regs, e);
+		cpu->fresh = r >= 0;
+		return r;
+	}
 	r = gdbstub_regs_read(s, (unsigned)cpu->index + 1, block, sizeof(block), REPLY_US, e);
 	if (r < 0)
 		return r;
@@ -88,6 +93,8 @@ int qemu_regs_set(struct backend *b, size_t vcpu, const struct vcpu_regs *regs, 
 	struct gdbstub *s;
 	int r = check_vcpu(vm, vcpu, e);
 
+	if (r >= 0 && vm->arch == VCPU_ARM64)
+		return err_set(e, ERR_FAILED, EOPNOTSUPP, "registers", "registers of arm64 vCPUs are not changed here");
 	if (r >= 0)
 		r = qemu_stub_held(vm, &s, e);
 	if (r < 0)

@@ -65,7 +65,8 @@ int qemu_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret_was
 		return r;
 	if (!found.holdable)
 		return refuse_state(name, e);
-	r = qemu_snapshot(vm, SNAPSHOT_US, e);
+	if (vm->arch != VCPU_ARM64) /* nothing is wanted of it there, and it would be a stop of its own */
+		r = qemu_snapshot(vm, SNAPSHOT_US, e);
 	if (r < 0)
 		return r;
 	vm->found_running = found.state == BACKEND_RUNNING;
@@ -252,7 +253,8 @@ static int step_once(struct qemu_vm *vm, struct gdbstub *s, size_t vcpu, struct 
 	if (r < 0)
 		return r;
 	/* A REP-prefixed instruction moves its counters and not RIP. */
-	if (after.rip != before.rip || memcmp(after.gpr, before.gpr, sizeof(after.gpr)))
+	if (after.rip != before.rip || memcmp(after.gpr, before.gpr, sizeof(after.gpr)) ||
+	    memcmp(&after.arm64, &before.arm64, sizeof(after.arm64)))
 		return 1;
 	if (timed_out)
 		return err_set(e, ERR_TIMEOUT, ETIMEDOUT, "halted", "vCPU %zu is halted and cannot be stepped", vcpu);

@@ -196,7 +196,7 @@ int qemu_stub_attach(struct qemu_vm *vm, struct err *e)
 	if (r < 0)
 		return r;
 	vm->stub = TAKE_PTR(s);
-	vm->step_ready = false;
+	vm->step_ready = vm->arm64_ready = false;
 	for (size_t i = 0; i < vm->n_cpus; i++)
 		vm->cpus[i].fresh = false;
 	return 0;
@@ -258,6 +258,42 @@ int qemu_settle(struct qemu_vm *vm, bool run, bool detached, struct err *e)
 		return err_set(e, ERR_ATTENTION, EIO, "still-paused",
 			       "the VM was found running but stays in state %s; 'cont' in its monitor may help", name);
 	return 0;
+}
+
+int qemu_look_stopped(struct qemu_vm *vm, bool running, struct qemu_look *l, struct err *e)
+{
+	vm->resume_seen = vm->stop_after_resume = false;
+	uint64_t stopped = now_us();
+	int r = qemu_stub_attach(vm, e);
+	bool attached = r >= 0;
+
+	if (attached)
+		r = l->look(l, vm, e);
+	bool detached = attached && qemu_stub_detach(vm, running, NULL) >= 0;
+	if (running && now_us() - stopped > vm->read_pause_us)
+		vm->read_pause_us = now_us() - stopped;
+	if (!detached && !vm->gdb_user)
+		qemu_stub_close(vm);
+	int settled = qemu_settle(vm, running, detached, r < 0 ? NULL : e);
+	return r < 0 ? r : settled;
+}
+
+int qemu_look_once(struct qemu_vm *vm, struct qemu_look *l, struct err *e)
+{
+	struct qemu_run_state now;
+	char name[32];
+	int r = qemu_status(vm, &now, name, e);
+
+	if (r >= 0 && !now.holdable)
+		return err_set(e, ERR_INACTIVE, EHOSTDOWN, "run-state",
+			       "the VM is in state %s: its registers cannot be read", name);
+	qemu_events_keep(vm);
+	if (r >= 0)
+		r = qemu_stub_open(vm, e);
+	if (r >= 0)
+		r = qemu_look_stopped(vm, now.state == BACKEND_RUNNING, l, e);
+	qemu_stub_close(vm);
+	return r;
 }
 
 int qemu_stub_held(struct qemu_vm *vm, struct gdbstub **ret, struct err *e)
