@@ -46,6 +46,15 @@ $(BUILD)/tests/initramfs.gz: tests/guest/init tests/guest/mkinitramfs $(guest_pr
 	$(call say,CPIO,$@)
 	$(Q)tests/guest/mkinitramfs $@ $(guest_programs)
 
+# The same for arm64, as far as its tests want them; packed by the test, which fetches the busybox.
+CC_ARM64 ?= aarch64-linux-gnu-gcc
+have_cc_arm64 := $(shell command -v $(CC_ARM64) 2>/dev/null)
+arm64_programs := $(addprefix $(BUILD)/tests/arm64/,getpgrp-watch getpgrp-once kmsg-watch)
+$(BUILD)/tests/arm64/%: tests/guest/%.c
+	@mkdir -p $(@D)
+	$(call say,GUEST,$@)
+	$(Q)$(CC_ARM64) -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -static -s -pthread -o $@ $<
+
 # Bare guests of a few instructions: one that runs for ever, one that ends by itself.
 bare_guests := $(BUILD)/tests/beat.elf $(BUILD)/tests/bye.elf
 $(BUILD)/tests/bye.elf: bare_flags := -DBEATS=3
@@ -81,7 +90,7 @@ $(BUILD)/tests/rig/%: tests/rig/%.c
 
 unit: $(unit_tests)
 fuzz-build: $(fuzz_targets)
-guest: $(BUILD)/tests/initramfs.gz $(bare_guests)
+guest: $(BUILD)/tests/initramfs.gz $(bare_guests) $(if $(have_cc_arm64),$(arm64_programs))
 rig: $(BUILD)/tests/rig/kvm-hello
 test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)

@@ -25,9 +25,11 @@ static void one_request(struct gdbstub *s, unsigned which)
 	uint8_t buf[GDBSTUB_READ_MAX];
 	struct gdbstub_stop stop = { 0 };
 	struct err e = { 0 };
+	uint64_t values[2];
+	char *text = NULL;
 	int r = 0;
 
-	switch (which % 6) {
+	switch (which % 8) {
 	case 0:
 		r = gdbstub_greet(s, "Qqemu.PhyMemMode:1", WAIT_US, &e);
 		break;
@@ -46,6 +48,14 @@ static void one_request(struct gdbstub *s, unsigned which)
 		if (r == 0)
 			r = gdbstub_wait_stop(s, WAIT_US, &stop, &e);
 		check(r != 1 || stop.signal <= 0xff);
+		break;
+	case 6:
+		r = gdbstub_feature_read(s, "target.xml", WAIT_US, &text, &e);
+		check(r < 0 || strlen(text) <= GDBSTUB_FEATURE_MAX);
+		free(text);
+		break;
+	case 7:
+		r = gdbstub_regs_pick(s, (const unsigned[]){ 1, 175 }, 2, WAIT_US, values, &e);
 		break;
 	default:
 		r = gdbstub_trap(s, true, GDBSTUB_TRAP_HARD, 0x1000, WAIT_US, &e);

@@ -3,6 +3,7 @@
  * Any text into every monitor reader, and into the register block reader. What
  * is accepted must keep the promises of qemu_parse.h. Must never depend on anything but the input.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(qemu_parse_hva(text, 0x1000, &hva) != 0 || hva != 0);
 	qemu_parse_xp(text, 0x1000, words, ARRAY_SIZE(words));
 	qemu_parse_run_state(text);
+	unsigned number = 0;
+	check(qemu_parse_regnum(text, "TTBR1_EL1", &number) != 0 || number < 1000000);
 	free(text);
+	check(qemu_parse_g_arm64(data, size, &regs) == (size < QEMU_G_ARM64_SIZE ? -EBADMSG : 0));
 	if (qemu_parse_g(data, size, &regs) == 0) {
 		uint8_t back[QEMU_G_WRITE_SIZE];
 		qemu_format_g(&regs, back);

@@ -4,6 +4,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_getpgrp /* arm64 has the general one only */
+#define SYS_getpgrp SYS_getpgid, 0
+#endif
+
 int main(void)
 {
 	setpgid(0, 0);

@@ -14,6 +14,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_getpgrp /* arm64 has the general one only */
+#define SYS_getpgrp SYS_getpgid, 0
+#endif
 #define PATCHED 4242 /* what tests/demo.yaml makes of it */
 #define THREADS_MAX 64
 

@@ -437,6 +437,52 @@ static void test_escapes(void **state)
 	assert_int_equal(gdbstub_post(rig->stub, "D", 1, &e), -ENOBUFS);
 }
 
+static void test_feature(void **state)
+{
+	struct rig *rig = *state;
+	struct err e = { 0 };
+	char *text = NULL;
+
+	says(rig, "m<reg na");
+	says(rig, "lme='x0'/>");
+	assert_int_equal(gdbstub_feature_read(rig->stub, "target.xml", WAIT_US, &text, &e), 0);
+	assert_string_equal(text, "<reg name='x0'/>");
+	free(text);
+	sent_has(rig, "$qXfer:features:read:target.xml:7,7d0#");
+	says(rig, "E00");
+	assert_int_equal(gdbstub_feature_read(rig->stub, "none.xml", WAIT_US, &text, &e), -EOPNOTSUPP);
+	says(rig, "m"); /* more of nothing, for ever */
+	assert_int_equal(gdbstub_feature_read(rig->stub, "none.xml", WAIT_US, &text, &e), -EOPNOTSUPP);
+	for (size_t i = 0; i <= GDBSTUB_FEATURE_MAX / 8000; i++) {
+		char piece[8002] = { 'm' };
+		memset(piece + 1, 'a', sizeof(piece) - 2);
+		says(rig, piece);
+	}
+	assert_int_equal(gdbstub_feature_read(rig->stub, "bomb.xml", WAIT_US, &text, &e), -E2BIG);
+}
+
+static void test_pick(void **state)
+{
+	const unsigned numbers[] = { 0xab, 175 };
+	struct rig *rig = *state;
+	struct err e = { 0 };
+	uint64_t v[2];
+
+	says(rig, "0100000000000080");
+	says(rig, "01b0574100003a00");
+	assert_int_equal(gdbstub_regs_pick(rig->stub, numbers, 2, WAIT_US, v, &e), 0);
+	assert_true(v[0] == 0x8000000000000001 && v[1] == 0x003a00004157b001);
+	sent_has(rig, "$pab#33+$paf#37");
+	says(rig, "E14");
+	says(rig, "01b0574100003a00");
+	assert_int_equal(gdbstub_regs_pick(rig->stub, numbers, 2, WAIT_US, v, &e), -EPROTO);
+	says(rig, "OK"); /* the replies are still in step */
+	assert_int_equal(command(rig, &e), 0);
+	says(rig, "01b05741");
+	assert_int_equal(gdbstub_regs_pick(rig->stub, numbers, 1, WAIT_US, v, &e), -EPROTO);
+	assert_int_equal(gdbstub_regs_pick(rig->stub, numbers, GDBSTUB_POST_MAX + 1, WAIT_US, v, &e), -EINVAL);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -449,7 +495,7 @@ int main(void)
 		TEST(test_silence), TEST(test_close), TEST(test_oversized), TEST(test_run_lengths),
 		TEST(test_run_length_bomb), TEST(test_read_length), TEST(test_write), TEST(test_registers),
 		TEST(test_go_and_interrupt), TEST(test_parse_stop), TEST(test_notifications_and_noise),
-		TEST(test_escapes),
+		TEST(test_escapes), TEST(test_feature), TEST(test_pick),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,46 @@ static void test_g(void **state)
 	assert_int_equal(qemu_parse_g(block, QEMU_G_SIZE - 1, &regs), -EBADMSG);
 }
 
+static void test_g_arm64(void **state)
+{
+	uint8_t block[QEMU_G_ARM64_SIZE] = { 0 };
+	struct vcpu_regs regs;
+
+	(void)state;
+	for (size_t i = 0; i < 31; i++)
+		block[8 * i] = (uint8_t)(i + 1);
+	memcpy(block + 31 * 8, "\x10\x3e\0\x08\0\x80\xff\xff\x8c\x87\xbb\x16\x52\xc5\xff\xff\xc5\0\x40\0", 20);
+	assert_int_equal(qemu_parse_g_arm64(block, sizeof(block), &regs), 0);
+	assert_int_equal(regs.arch, VCPU_ARM64);
+	assert_true(regs.arm64.x[0] == 1 && regs.arm64.x[30] == 31);
+	assert_true(regs.arm64.sp == 0xffff800008003e10 && regs.rip == 0xffffc55216bb878c);
+	assert_true(regs.arm64.pstate == 0x4000c5 && vcpu_cpl(&regs) == 0);
+	block[33 * 8] = 0xc0;
+	assert_int_equal(qemu_parse_g_arm64(block, sizeof(block), &regs), 0);
+	assert_int_equal(vcpu_cpl(&regs), 3);
+	assert_int_equal(qemu_parse_g_arm64(block, sizeof(block) - 1, &regs), -EBADMSG);
+}
+
+static void test_regnum(void **state)
+{
+	static const char xml[] = "<?xml version=\"1.0\"?><feature name=\"org.qemu.gdb.arm.sys.regs\">"
+				  "<reg name=\"TTBR1_EL12\" bitsize=\"64\" regnum=\"9\" group=\"cp_regs\"/>"
+				  "<reg name=\"TTBR1_EL1\" bitsize=\"64\" regnum=\"175\" group=\"cp_regs\"/>"
+				  "<reg name=\"A\" bitsize=\"64\"/><reg name=\"B\" regnum=\"1234567\"/>"
+				  "<reg name=\"C\" regnum=\"\"/><reg name=\"D\" regnum=\"12";
+	static const char *const bad[] = { "A", "B", "C", "D" };
+	unsigned n = 7;
+
+	(void)state;
+	assert_int_equal(qemu_parse_regnum(xml, "TTBR1_EL1", &n), 0);
+	assert_int_equal(n, 175);
+	assert_int_equal(qemu_parse_regnum(xml, "TTBR1", &n), -ENOENT);
+	assert_int_equal(qemu_parse_regnum("", "TTBR1_EL1", &n), -ENOENT);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(qemu_parse_regnum(xml, bad[i], &n), -EBADMSG);
+	assert_int_equal(n, 175);
+}
+
 static void test_run_state(void **state)
 {
 	(void)state;
@@ -219,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_mtree), cmocka_unit_test(test_mtree_bad), cmocka_unit_test(test_hva),
 		cmocka_unit_test(test_xp), cmocka_unit_test(test_registers), cmocka_unit_test(test_registers_32bit),
 		cmocka_unit_test(test_registers_bad), cmocka_unit_test(test_g), cmocka_unit_test(test_run_state),
+		cmocka_unit_test(test_g_arm64), cmocka_unit_test(test_regnum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

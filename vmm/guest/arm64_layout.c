@@ -13,7 +13,8 @@
 #include "vmm/guest/arm64.h"
 #include "vmm/guest/scratch.h"
 
-#define BTF_MAX	     (64u << 20)
+#define BTF_MIN	     256u
+#define BTF_MAX	     (64u << 20) /* 4 MiB in Debian's kernels */
 #define PER_CPU_SPAN (32ull << 20) /* behind the initialisation code; 2 MiB in Debian's kernels */
 #define PAGE	     4096ull
 
@@ -35,7 +36,7 @@ static uint32_t btf_size(struct walk *w, const struct image_run *run, uint64_t g
 	struct btf_head h;
 
 	if (walk_read(w, gva, &h, sizeof(h), NULL) < 0 || h.type_off != 0 || h.str_off != h.type_len ||
-	    h.type_len > BTF_MAX || h.str_len > BTF_MAX || h.type_len < PAGE)
+	    h.type_len > BTF_MAX || h.str_len > BTF_MAX || h.type_len < BTF_MIN)
 		return 0;
 	uint64_t size = (uint64_t)sizeof(h) + h.type_len + h.str_len;
 	return run && size > run->end - gva ? 0 : (uint32_t)size;
@@ -72,7 +73,7 @@ static int btf_load(struct guest *g, struct layout *l, struct layout_arm64 *x, s
 
 /* The runqueue at rq is the one of the CPU it says, and that CPU's idle task is what it says. */
 static bool runqueue_accept(struct guest *g, const struct layout *l, const struct layout_arm64 *x, uint64_t rq,
-			    uint64_t *ret_idle)
+			    uint32_t *ret_cpu, uint64_t *ret_idle)
 {
 	char comm[16], expected[32];
 	uint64_t idle;
@@ -84,11 +85,12 @@ static bool runqueue_accept(struct guest *g, const struct layout *l, const struc
 	    walk_read(&g->walk, idle + l->comm, comm, sizeof(comm), NULL) < 0)
 		return false;
 	snprintf(expected, sizeof(expected), "swapper/%u", cpu);
+	*ret_cpu = cpu;
 	*ret_idle = idle;
 	return strncmp(comm, expected, sizeof(comm)) == 0;
 }
 
-/* Every vCPU's runqueue is in order when the section lies at start. *ret_init: the idle task inside the image. */
+/* Every vCPU's runqueue is in order when the section lies at start. *ret_init: CPU 0's idle task, part of the image. */
 static bool section_accept(struct guest *g, const struct layout *l, const struct layout_arm64 *x, uint64_t start,
 			   uint64_t *ret_init)
 {
@@ -96,9 +98,10 @@ static bool section_accept(struct guest *g, const struct layout *l, const struct
 
 	for (size_t i = 0; i < g->n_cpu_bases; i++) {
 		uint64_t idle;
-		if (!runqueue_accept(g, l, x, g->cpu_base[i] + start + x->runqueues, &idle))
+		uint32_t cpu;
+		if (!runqueue_accept(g, l, x, g->cpu_base[i] + start + x->runqueues, &cpu, &idle))
 			return false;
-		if (image_holds(&g->window, idle))
+		if (cpu == 0 && image_holds(&g->window, idle))
 			init = idle;
 	}
 	*ret_init = init;
