@@ -208,7 +208,8 @@ struct backend_ops {
 	 * Guest-physical memory. read() works whether the VM runs or not (without
 	 * BACKEND_LIVE_READ it stops the VM for at most one short chunk at a time);
 	 * -EFAULT with the address when any byte is not RAM. write() needs a paused
-	 * VM (-EBUSY) unless BACKEND_NONSTOP and is coherent with execution.
+	 * VM (-EBUSY) unless BACKEND_NONSTOP and is coherent with execution: each backend says how,
+	 * or refuses the VM (qemu_arm64.c on instruction caches).
 	 */
 	int (*read)(struct backend *b, uint64_t gpa, void *buf, size_t len, struct err *e);
 	int (*write)(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e);
@@ -229,7 +230,7 @@ struct backend_ops {
 	 */
 	int (*resume_orphan)(struct backend *b, struct err *e);
 
-	/* Registers of a vCPU. Running VM: needs BACKEND_LIVE_REGS, a snapshot that may be stale. */
+	/* Registers of a vCPU. Running VM: a snapshot that may be stale; without BACKEND_LIVE_REGS the VM is stopped for it. */
 	int (*regs_get)(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e);
 	/* Needs a paused VM. gpr, rip and rflags only. */
 	int (*regs_set)(struct backend *b, size_t vcpu, const struct vcpu_regs *regs, struct err *e);

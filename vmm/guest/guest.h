@@ -26,18 +26,19 @@ struct guest_memory {
 };
 
 struct guest_facts {
+	enum vcpu_arch arch;
 	char release[65];	/* "6.1.0-56-cloud-amd64" */
 	char banner[256];	/* "Linux version ...", no newline */
 	uint8_t build_id[20];
 	char build_id_hex[41];
-	uint64_t base;		/* address of _text */
-	uint64_t kaslr_offset;	/* base - 0xffffffff81000000 */
-	int64_t phys_base;	/* PA = VA - 0xffffffff80000000 + phys_base */
+	uint64_t base;		/* address of _text; arm64: of _stext, before which nothing is mapped */
+	uint64_t kaslr_offset;	/* base - 0xffffffff81000000; arm64: from where base was linked to, 0: not known */
+	int64_t phys_base;	/* PA of the image = VA - 0xffffffff80000000 + phys_base, modulo 2^64 */
 	uint64_t text_start, text_end; /* _stext .. _etext */
 	uint64_t inittext_start, inittext_end; /* freed after boot: never patched */
-	uint64_t kernel_cr3;	/* page-table root that maps the kernel (KPTI: the kernel half) */
+	uint64_t kernel_cr3;	/* page-table root that maps the kernel (KPTI: the kernel half; arm64: of TTBR1_EL1) */
 	unsigned paging_levels; /* 4 or 5 */
-	bool kpti;
+	bool kpti;		/* user mode has other tables; arm64: true only when a vCPU was seen on them */
 	size_t symbols;		/* in kallsyms */
 	const char *kallsyms_layout; /* "6.1" or "6.4+" ... */
 };

@@ -123,6 +123,7 @@ static int attempt(const struct guest_arch *arch, struct guest_memory *mem, cons
 	if (!image || !g)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	g->arch = arch;
+	g->facts.arch = root->regs->arch;
 	int r = arch->walk(&g->walk, mem, root, e);
 	if (r < 0 || (r = kernel_find(g, image, root->regs, e)) < 0 || (r = arch->facts(g, image, root->regs, e)) < 0)
 		return r;

@@ -72,7 +72,7 @@ static int widen(const struct kind_context *ctx, const struct function *fn, uint
 		if (insn.trap)
 			return err_set_addr(
 				e, ERR_REFUSED, EBUSY, "kprobe", start + at,
-				"%.200s+0x%zx: a breakpoint (0xcc) is set here: the guest has a kprobe or is patching itself; disable it and try again",
+				"%.200s+0x%zx: a breakpoint is set here: the guest has a kprobe or is patching itself; disable it and try again",
 				fn->name, offset + at);
 		at += insn.len;
 		if (at < need &&

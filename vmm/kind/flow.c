@@ -65,7 +65,7 @@ static int function_check(const struct kind_context *ctx, const struct function 
 		if (insn.trap && function_trap_hides(ctx->arch, fn, &before, at))
 			return err_set_addr(
 				e, ERR_REFUSED, EBUSY, "kprobe", fn->start + at,
-				"%.200s+0x%zx: a breakpoint (0xcc) may hide a jump into the range: the guest has a kprobe or is patching itself; disable it and try again",
+				"%.200s+0x%zx: a breakpoint may hide a jump into the range: the guest has a kprobe or is patching itself; disable it and try again",
 				fn->name, at);
 		before = insn;
 		if (insn_jumps_into(range, fn->start + at, &insn))

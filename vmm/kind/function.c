@@ -94,7 +94,7 @@ int function_boundary(const struct kind_context *ctx, const struct function *fn,
 		if (insn.trap && function_trap_hides(ctx->arch, fn, &before, offset))
 			return err_set_addr(
 				e, ERR_REFUSED, EBUSY, "kprobe", at,
-				"%.200s+0x%zx: a breakpoint (0xcc) hides the instruction there: the guest has a kprobe or is patching itself; disable it and try again",
+				"%.200s+0x%zx: a breakpoint hides the instruction there: the guest has a kprobe or is patching itself; disable it and try again",
 				fn->name, offset);
 		before = insn;
 		at += insn.len;

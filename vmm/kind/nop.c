@@ -24,7 +24,7 @@ static int nop_len(const struct kind_context *ctx, const struct patchfile_site *
 	if (insn.trap)
 		return err_set_addr(
 			e, ERR_REFUSED, EBUSY, "kprobe", place,
-			"a breakpoint (0xcc) is set here: the guest has a kprobe or is patching itself; disable it and try again");
+			"a breakpoint is set here: the guest has a kprobe or is patching itself; disable it and try again");
 	if (site->old_len && site->old_len != insn.len)
 		return err_set_addr(e, ERR_REFUSED, EINVAL, "mid-instruction", place,
 				    "old names %u bytes, but the instruction here is %u bytes long", site->old_len,

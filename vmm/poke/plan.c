@@ -147,7 +147,7 @@ static int want_old_boundaries(const struct arch_ops *arch, const struct plan_wa
 	if (trap >= 0)
 		return want_refuse(
 			w, EBUSY, "kprobe", (size_t)trap,
-			"a breakpoint (0xcc) is set here: the guest has a kprobe or is patching itself; disable it and try again",
+			"a breakpoint is set here: the guest has a kprobe or is patching itself; disable it and try again",
 			e);
 	*ret_mask = mask;
 	*ret_end = end < w->len ? 0 : end;

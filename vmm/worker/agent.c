@@ -117,6 +117,10 @@ void worker_agent_start(struct session *s)
 	a->why = (struct err){ 0 };
 	a->awaited = false;
 	a->n_known = 0;
+	if (s->info.arch != VCPU_X86_64) {
+		err_set(&a->why, ERR_REFUSED, EOPNOTSUPP, "arch", "there is an agent for x86-64 guests only");
+		return;
+	}
 	begin(s, &a->why);
 }
 
