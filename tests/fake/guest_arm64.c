@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SYMS	    320
-#define SECTION	    (ARM_DATA + 0x60000) /* where the linker put per-cpu data; freed after boot */
-#define INIT_TEXT   (ARM_DATA + 0x50000)
-#define FUNC_JUMP   (ARM_TEXT + 0x1000)
-#define FUNC_EX	    (ARM_TEXT + 0x1100)
-#define PAGE_RO	    (3 | 1ull << 7 | 1ull << 53 | 1ull << 54 | 1ull << 10)
-#define PAGE_RW	    (3 | 1ull << 53 | 1ull << 54 | 1ull << 10)
-#define BLOCK_EXEC  (1 | 1ull << 7 | 1ull << 54 | 1ull << 10)
+#define SYMS	   320
+#define SECTION	   (ARM_DATA + 0x60000) /* where the linker put per-cpu data; freed after boot */
+#define INIT_TEXT  (ARM_DATA + 0x50000)
+#define FUNC_JUMP  (ARM_TEXT + 0x1000)
+#define FUNC_EX	   (ARM_TEXT + 0x1100)
+#define PAGE_RO	   (3 | 1ull << 7 | 1ull << 53 | 1ull << 54 | 1ull << 10)
+#define PAGE_RW	   (3 | 1ull << 53 | 1ull << 54 | 1ull << 10)
+#define BLOCK_EXEC (1 | 1ull << 7 | 1ull << 54 | 1ull << 10)
 
 struct arm_builder {
 	struct guest_arm64 *g;
@@ -255,7 +255,8 @@ static void arm_types(struct arm_btf *t)
 	arm_type(t, ".data..percpu", BTF_KIND_DATASEC, 2, 256);
 	arm_add(t, &(struct btf_var_secinfo){ .type = 7, .offset = ARM_IRQ_STACK_PTR, .size = 8 },
 		sizeof(struct btf_var_secinfo));
-	arm_add(t, &(struct btf_var_secinfo){ .type = 8, .offset = ARM_RQ, .size = 64 }, sizeof(struct btf_var_secinfo));
+	arm_add(t, &(struct btf_var_secinfo){ .type = 8, .offset = ARM_RQ, .size = 64 },
+		sizeof(struct btf_var_secinfo));
 }
 
 static void btf(struct arm_builder *b)
@@ -299,7 +300,9 @@ static void tasks(struct arm_builder *b)
 	static const struct {
 		uint32_t pid;
 		const char *comm;
-	} rows[ARM_TASKS] = { { 0, "swapper/0" }, { 1, "sleeper" }, { 2, "kernel" }, { 3, "user" }, { 0, "swapper/1" } };
+	} rows[ARM_TASKS] = {
+		{ 0, "swapper/0" }, { 1, "sleeper" }, { 2, "kernel" }, { 3, "user" }, { 0, "swapper/1" }
+	};
 	struct guest_arm64 *g = b->g;
 
 	arm_align(b, 4096);

@@ -43,50 +43,49 @@ static void test_flow(void **state)
 		enum arch_flow flow;
 		int64_t target; /* from here */
 	} rows[] = {
-		{ 0x14000000, ARCH_FLOW_JUMP, 0 },	     /* b . */
-		{ 0x17ffffff, ARCH_FLOW_JUMP, -4 },
-		{ 0x15ffffff, ARCH_FLOW_JUMP, 0x7fffffc },
-		{ 0x16000000, ARCH_FLOW_JUMP, -0x8000000 },
-		{ 0x94000002, ARCH_FLOW_CALL, 8 },	     /* bl .+8 */
-		{ 0x54000040, ARCH_FLOW_BRANCH, 8 },	     /* b.eq .+8 */
-		{ 0x54ffffe1, ARCH_FLOW_BRANCH, -4 },	     /* b.ne .-4 */
-		{ 0x54000050, ARCH_FLOW_BRANCH, 8 },	     /* bc.eq .+8 */
-		{ 0xb4000060, ARCH_FLOW_BRANCH, 12 },	     /* cbz x0, .+12 */
-		{ 0x35ffffc3, ARCH_FLOW_BRANCH, -8 },	     /* cbnz w3, .-8 */
-		{ 0x36080041, ARCH_FLOW_BRANCH, 8 },	     /* tbz w1, #1, .+8 */
-		{ 0xb7ffffe2, ARCH_FLOW_BRANCH, -4 },	     /* tbnz x2, #63, .-4 */
-		{ 0xd61f0220, ARCH_FLOW_INDIRECT, 0 },	     /* br x17 */
-		{ 0xd71f0a11, ARCH_FLOW_INDIRECT, 0 },	     /* braa x16, x17 */
-		{ 0xd63f0100, ARCH_FLOW_ICALL, 0 },	     /* blr x8 */
-		{ 0xd63f091f, ARCH_FLOW_ICALL, 0 },	     /* blraaz x8 */
-		{ 0xd65f03c0, ARCH_FLOW_RETURN, 0 },	     /* ret */
-		{ 0xd65f0bff, ARCH_FLOW_RETURN, 0 },	     /* retaa */
-		{ 0xd69f03e0, ARCH_FLOW_RETURN, 0 },	     /* eret */
-		{ 0xd4000001, ARCH_FLOW_NONE, 0 },	     /* svc #0 */
-		{ 0xd4000002, ARCH_FLOW_NONE, 0 },	     /* hvc #0 */
-		{ 0xd4000003, ARCH_FLOW_NONE, 0 },	     /* smc #0 */
-		{ 0xd4210000, ARCH_FLOW_TRAP, 0 },	     /* brk #0x800: BUG() */
-		{ 0xd4400000, ARCH_FLOW_TRAP, 0 },	     /* hlt #0 */
-		{ 0x00000000, ARCH_FLOW_TRAP, 0 },	     /* udf #0 */
-		{ 0xd503201f, ARCH_FLOW_NONE, 0 },	     /* nop */
-		{ 0xd5033fdf, ARCH_FLOW_NONE, 0 },	     /* isb */
-		{ 0xa9bf7bfd, ARCH_FLOW_NONE, 0 },	     /* stp x29, x30, [sp, #-16]! */
+		{ 0x14000000, ARCH_FLOW_JUMP, 0 }, /* b . */
+		{ 0x17ffffff, ARCH_FLOW_JUMP, -4 },	    { 0x15ffffff, ARCH_FLOW_JUMP, 0x7fffffc },
+		{ 0x16000000, ARCH_FLOW_JUMP, -0x8000000 }, { 0x94000002, ARCH_FLOW_CALL, 8 }, /* bl .+8 */
+		{ 0x54000040, ARCH_FLOW_BRANCH, 8 },					       /* b.eq .+8 */
+		{ 0x54ffffe1, ARCH_FLOW_BRANCH, -4 },					       /* b.ne .-4 */
+		{ 0x54000050, ARCH_FLOW_BRANCH, 8 },					       /* bc.eq .+8 */
+		{ 0xb4000060, ARCH_FLOW_BRANCH, 12 },					       /* cbz x0, .+12 */
+		{ 0x35ffffc3, ARCH_FLOW_BRANCH, -8 },					       /* cbnz w3, .-8 */
+		{ 0x36080041, ARCH_FLOW_BRANCH, 8 },					       /* tbz w1, #1, .+8 */
+		{ 0xb7ffffe2, ARCH_FLOW_BRANCH, -4 },					       /* tbnz x2, #63, .-4 */
+		{ 0xd61f0220, ARCH_FLOW_INDIRECT, 0 },					       /* br x17 */
+		{ 0xd71f0a11, ARCH_FLOW_INDIRECT, 0 },					       /* braa x16, x17 */
+		{ 0xd63f0100, ARCH_FLOW_ICALL, 0 },					       /* blr x8 */
+		{ 0xd63f091f, ARCH_FLOW_ICALL, 0 },					       /* blraaz x8 */
+		{ 0xd65f03c0, ARCH_FLOW_RETURN, 0 },					       /* ret */
+		{ 0xd65f0bff, ARCH_FLOW_RETURN, 0 },					       /* retaa */
+		{ 0xd69f03e0, ARCH_FLOW_RETURN, 0 },					       /* eret */
+		{ 0xd4000001, ARCH_FLOW_NONE, 0 },					       /* svc #0 */
+		{ 0xd4000002, ARCH_FLOW_NONE, 0 },					       /* hvc #0 */
+		{ 0xd4000003, ARCH_FLOW_NONE, 0 },					       /* smc #0 */
+		{ 0xd4210000, ARCH_FLOW_TRAP, 0 },					       /* brk #0x800: BUG() */
+		{ 0xd4400000, ARCH_FLOW_TRAP, 0 },					       /* hlt #0 */
+		{ 0x00000000, ARCH_FLOW_TRAP, 0 },					       /* udf #0 */
+		{ 0xd503201f, ARCH_FLOW_NONE, 0 },					       /* nop */
+		{ 0xd5033fdf, ARCH_FLOW_NONE, 0 },					       /* isb */
+		{ 0xa9bf7bfd, ARCH_FLOW_NONE, 0 }, /* stp x29, x30, [sp, #-16]! */
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct arch_insn insn = decode(rows[i].word);
-		bool direct = insn.flow == ARCH_FLOW_JUMP || insn.flow == ARCH_FLOW_CALL || insn.flow == ARCH_FLOW_BRANCH;
+		bool direct =
+			insn.flow == ARCH_FLOW_JUMP || insn.flow == ARCH_FLOW_CALL || insn.flow == ARCH_FLOW_BRANCH;
 
 		assert_int_equal(insn.flow, rows[i].flow);
 		assert_int_equal(insn.target, direct ? here + (uint64_t)rows[i].target : 0);
 		assert_int_equal(insn.nop, rows[i].word == 0xd503201f);
 		assert_false(insn.trap);
 	}
-	assert_true(decode(0xd4200080).trap); /* brk #4: a kprobe */
-	assert_true(decode(0x10000000).pc_relative_data); /* adr */
-	assert_true(decode(0xf0001aa0).pc_relative_data); /* adrp */
-	assert_true(decode(0x58000040).pc_relative_data); /* ldr x0, .+8 */
+	assert_true(decode(0xd4200080).trap);		   /* brk #4: a kprobe */
+	assert_true(decode(0x10000000).pc_relative_data);  /* adr */
+	assert_true(decode(0xf0001aa0).pc_relative_data);  /* adrp */
+	assert_true(decode(0x58000040).pc_relative_data);  /* ldr x0, .+8 */
 	assert_false(decode(0xf9400000).pc_relative_data); /* ldr x0, [x0] */
 }
 
@@ -191,9 +190,9 @@ static void test_return(void **state)
 		int64_t value;
 		ssize_t len;
 	} rows[] = {
-		{ 0, 8 },     { 1, 8 },		    { 4242, 8 },	 { 0xffff, 8 },	     { 0x10000, 12 }, { 0x12345678, 12 },
-		{ INT32_MAX, 12 }, { UINT32_MAX, 12 }, { -1, 8 },	 { -22, 8 },	     { -65536, 8 },   { -65537, 12 },
-		{ INT32_MIN, 12 }, { -0x12345678, 12 },
+		{ 0, 8 },	    { 1, 8 },	       { 4242, 8 },	   { 0xffff, 8 },	{ 0x10000, 12 },
+		{ 0x12345678, 12 }, { INT32_MAX, 12 }, { UINT32_MAX, 12 }, { -1, 8 },		{ -22, 8 },
+		{ -65536, 8 },	    { -65537, 12 },    { INT32_MIN, 12 },  { -0x12345678, 12 },
 	};
 	uint8_t out[16];
 
@@ -216,11 +215,15 @@ static void test_entry(void **state)
 		size_t skip;
 		ssize_t pad;
 	} rows[] = {
-		{ { NOP, NOP, PACIASP }, 0, 8 },     { { MOV, NOP, PACIASP }, 0, 8 },
-		{ { MOV, BL, PACIASP }, 0, -EBUSY }, { { NOP, BL, PACIASP }, 0, -EBUSY },
-		{ { BTI_C, MOV, NOP }, 4, 8 },	     { { BTI_C, NOP, NOP }, 4, 8 },
+		{ { NOP, NOP, PACIASP }, 0, 8 },
+		{ { MOV, NOP, PACIASP }, 0, 8 },
+		{ { MOV, BL, PACIASP }, 0, -EBUSY },
+		{ { NOP, BL, PACIASP }, 0, -EBUSY },
+		{ { BTI_C, MOV, NOP }, 4, 8 },
+		{ { BTI_C, NOP, NOP }, 4, 8 },
 		{ { 0xd50324df, MOV, BL }, 4, -EBUSY }, /* bti jc */
-		{ { PACIASP, NOP, NOP }, 0, 0 },     { { NOP, MOV, NOP }, 0, 0 },
+		{ { PACIASP, NOP, NOP }, 0, 0 },
+		{ { NOP, MOV, NOP }, 0, 0 },
 		{ { BL, NOP, NOP }, 0, 0 },
 	};
 	uint8_t code[12];
@@ -254,7 +257,9 @@ static void test_alignment(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		w[i] = (struct plan_want){ .gva = here + 64 * i, .len = 8, .split = 8, .present_len = 16, .new_is_code = true };
+		w[i] = (struct plan_want){
+			.gva = here + 64 * i, .len = 8, .split = 8, .present_len = 16, .new_is_code = true
+		};
 		words(w[i].present, (uint32_t[]){ 0xd503201f, 0xd503201f, 0xd503201f, 0xd503201f }, 4);
 		words(w[i].new_bytes, (uint32_t[]){ 0x52800020, 0xd65f03c0 }, 2);
 	}
@@ -290,9 +295,10 @@ static void test_kprobe(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flow),   cmocka_unit_test(test_no_instruction), cmocka_unit_test(test_boundaries),
-		cmocka_unit_test(test_jump),   cmocka_unit_test(test_return),	      cmocka_unit_test(test_entry),
-		cmocka_unit_test(test_alignment), cmocka_unit_test(test_kprobe),
+		cmocka_unit_test(test_flow),	   cmocka_unit_test(test_no_instruction),
+		cmocka_unit_test(test_boundaries), cmocka_unit_test(test_jump),
+		cmocka_unit_test(test_return),	   cmocka_unit_test(test_entry),
+		cmocka_unit_test(test_alignment),  cmocka_unit_test(test_kprobe),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,16 +57,16 @@ static void test_entries(void **state)
 		unsigned level;
 		bool present, leaf, exec, write, guarded;
 	} rows[] = {
-		{ 0x1000, 1, false, false, false, false, false },	      /* invalid */
-		{ 0x1001, 1, false, false, false, false, false },	      /* reserved at the bottom */
+		{ 0x1000, 1, false, false, false, false, false }, /* invalid */
+		{ 0x1001, 1, false, false, false, false, false }, /* reserved at the bottom */
 		{ 0x1003, 1, true, true, true, true, false },
 		{ 0x1003 | 1ull << 7, 1, true, true, true, false, false },
 		{ 0x1003 | 1ull << 7 | 1ull << 51, 1, true, true, true, true, false }, /* not dirty yet */
 		{ 0x1003 | 1ull << 53, 1, true, true, false, true, false },
-		{ 0x1003 | 1ull << 54, 1, true, true, true, true, false },    /* UXN is for user mode */
+		{ 0x1003 | 1ull << 54, 1, true, true, true, true, false }, /* UXN is for user mode */
 		{ 0x1003 | 1ull << 50, 1, true, true, true, true, true },
-		{ 0x200001, 2, true, true, true, true, false },		      /* a block */
-		{ 0x1003, 2, true, false, true, true, false },		      /* a table */
+		{ 0x200001, 2, true, true, true, true, false }, /* a block */
+		{ 0x1003, 2, true, false, true, true, false },	/* a table */
 		{ 0x1003 | 1ull << 59, 3, true, false, false, true, false },
 		{ 0x1003 | 1ull << 62, 3, true, false, true, false, false },
 	};

@@ -18,7 +18,8 @@
 #define BLOCK_MAX 4096
 
 /* In the order of struct qemu_vm's arm64_regnum. */
-static const char *const names[QEMU_ARM64_SYSREGS] = { "ELR_EL1", "SP_EL0", "SP_EL1", "TTBR1_EL1", "TCR_EL1", "TPIDR_EL1" };
+static const char *const names[QEMU_ARM64_SYSREGS] = { "ELR_EL1",   "SP_EL0",  "SP_EL1",
+						       "TTBR1_EL1", "TCR_EL1", "TPIDR_EL1" };
 
 int qemu_arm64_check(const struct qemu_vm *vm, struct err *e)
 {
@@ -26,7 +27,8 @@ int qemu_arm64_check(const struct qemu_vm *vm, struct err *e)
 		return 0;
 	return err_set(e, ERR_REFUSED, EOPNOTSUPP, "cache-maintenance",
 		       "an arm64 VM under %s: its instruction caches would have to be invalidated after a write, which "
-		       "is not done here (under TCG there is nothing to do)", vm->accel);
+		       "is not done here (under TCG there is nothing to do)",
+		       vm->accel);
 }
 
 static int numbers_learn(struct qemu_vm *vm, struct gdbstub *s, struct err *e)
@@ -39,9 +41,10 @@ static int numbers_learn(struct qemu_vm *vm, struct gdbstub *s, struct err *e)
 		return r;
 	for (size_t i = 0; i < QEMU_ARM64_SYSREGS; i++)
 		if (qemu_parse_regnum(xml, names[i], &numbers[i]) < 0)
-			return err_set(e, ERR_FAILED, EOPNOTSUPP, "registers",
-				       "this QEMU's gdb stub does not show %s, without which an arm64 kernel is not found",
-				       names[i]);
+			return err_set(
+				e, ERR_FAILED, EOPNOTSUPP, "registers",
+				"this QEMU's gdb stub does not show %s, without which an arm64 kernel is not found",
+				names[i]);
 	memcpy(vm->arm64_regnum, numbers, sizeof(numbers));
 	vm->arm64_known = true;
 	return 0;

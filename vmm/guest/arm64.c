@@ -23,10 +23,10 @@
 #define VMALLOC_START 0xffff800000000000ull
 #define VMALLOC_END   0xfffffc0000000000ull
 #define TEXT_MIN      (1ull << 20)
-#define TEXT_ALIGN    (64ull << 10) /* SEGMENT_ALIGN */
-#define BEFORE_TEXT   (2ull << 20)  /* the window: the image's header ... */
+#define TEXT_ALIGN    (64ull << 10)  /* SEGMENT_ALIGN */
+#define BEFORE_TEXT   (2ull << 20)   /* the window: the image's header ... */
 #define BEHIND_TEXT   (256ull << 20) /* ... and its data, 64 MiB in Debian's kernels */
-#define STEPS_MAX     (1u << 20)    /* pages and holes looked at; some thousands in a real guest */
+#define STEPS_MAX     (1u << 20)     /* pages and holes looked at; some thousands in a real guest */
 
 enum { W_TEXT, W_ETEXT, W_SINIT, W_EINIT, W_COUNT };
 
@@ -58,7 +58,8 @@ static int arm64_walk(struct walk *w, struct guest_memory *mem, const struct gue
 	if (TCR_TG1(tcr) != TG1_4K || TCR_T1SZ(tcr) != 16 || tcr & TCR_DS)
 		return err_set(e, ERR_FAILED, EOPNOTSUPP, "paging",
 			       "this arm64 kernel's page tables are not of 4 KiB pages and 48 bits (TCR_EL1 0x%llx), "
-			       "and no others are known here", (unsigned long long)tcr);
+			       "and no others are known here",
+			       (unsigned long long)tcr);
 	if (walk_init_as(w, &walk_arm64, mem, root->root, 4) < 0)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	return 0;

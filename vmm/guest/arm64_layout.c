@@ -14,7 +14,7 @@
 #include "vmm/guest/scratch.h"
 
 #define BTF_MIN	     256u
-#define BTF_MAX	     (64u << 20) /* 4 MiB in Debian's kernels */
+#define BTF_MAX	     (64u << 20)   /* 4 MiB in Debian's kernels */
 #define PER_CPU_SPAN (32ull << 20) /* behind the initialisation code; 2 MiB in Debian's kernels */
 #define PAGE	     4096ull
 

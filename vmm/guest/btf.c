@@ -14,7 +14,7 @@
 #include "vmm/guest/layout.h"
 
 #define PER_CPU_MAX (16u << 20)
-#define NESTED_MAX 16 /* anonymous structs and unions looked into, all levels together */
+#define NESTED_MAX  16 /* anonymous structs and unions looked into, all levels together */
 
 struct nested {
 	uint32_t id;
@@ -93,17 +93,19 @@ struct offsets {
 #type, #member, offsetof(struct offsets, to) \
 	}
 static const struct member_want members[] = {
-	WANT(task_struct, tasks, l.tasks),	 WANT(task_struct, thread_node, l.thread_node),
-	WANT(task_struct, signal, l.signal),	 WANT(task_struct, stack, l.stack),
-	WANT(task_struct, pid, l.pid),		 WANT(task_struct, comm, l.comm),
-	WANT(task_struct, on_cpu, l.on_cpu),	 WANT(task_struct, thread, thread),
-	WANT(task_struct, se, se),		 WANT(sched_entity, group_node, se_node),
-	WANT(rq, cfs_tasks, l.rq_cfs_tasks),	 WANT(signal_struct, thread_head, l.thread_head),
+	WANT(task_struct, tasks, l.tasks),   WANT(task_struct, thread_node, l.thread_node),
+	WANT(task_struct, signal, l.signal), WANT(task_struct, stack, l.stack),
+	WANT(task_struct, pid, l.pid),	     WANT(task_struct, comm, l.comm),
+	WANT(task_struct, on_cpu, l.on_cpu), WANT(task_struct, thread, thread),
+	WANT(task_struct, se, se),	     WANT(sched_entity, group_node, se_node),
+	WANT(rq, cfs_tasks, l.rq_cfs_tasks), WANT(signal_struct, thread_head, l.thread_head),
 };
 static const struct member_want x86_members[] = { WANT(thread_struct, sp, thread_sp) };
 static const struct member_want arm64_members[] = {
-	WANT(thread_struct, cpu_context, context), WANT(cpu_context, sp, context_sp),
-	WANT(rq, cpu, x.rq_cpu),		   WANT(rq, idle, x.rq_idle),
+	WANT(thread_struct, cpu_context, context),
+	WANT(cpu_context, sp, context_sp),
+	WANT(rq, cpu, x.rq_cpu),
+	WANT(rq, idle, x.rq_idle),
 };
 
 static uint32_t max_of(const uint32_t *v, size_t n)

@@ -30,7 +30,7 @@ struct image_run {
 struct image {
 	struct image_window window;
 	const char *base_symbol; /* what the symbol table calls base */
-	uint64_t base; /* lowest page of the run of text */
+	uint64_t base;		 /* lowest page of the run of text */
 	size_t n_runs;
 	struct image_run runs[IMAGE_RUNS_MAX];
 };

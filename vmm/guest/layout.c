@@ -9,8 +9,8 @@
 #include <malloc.h>
 #include <string.h>
 
-#include "vmm/guest/image.h"
 #include "vmm/guest/guest_arch.h"
+#include "vmm/guest/image.h"
 #include "vmm/guest/scratch.h"
 
 #define PER_CPU_MAX (16u << 20)

@@ -29,8 +29,8 @@ struct layout {
 	bool has_hot;
 	uint32_t hot_current, hot_irq_stack; /* in pcpu_hot */
 	uint32_t irq_size, exception_size;
-	uint32_t thread_size; /* of a task's stack */
-	uint32_t context, context_len;	/* arm64: registers of a sleeping task, in task_struct; 0: all on its stack */
+	uint32_t thread_size;	       /* of a task's stack */
+	uint32_t context, context_len; /* arm64: registers of a sleeping task, in task_struct; 0: all on its stack */
 	/* addresses; per_cpu_offset 0: the bases are those of the vCPUs, struct guest's cpu_base */
 	uint64_t init_task, per_cpu_offset, nr_cpu_ids;
 	/* per-cpu offsets; arm64: hardirq_stack_ptr points at the lowest byte, idle_threads into the runqueue */

@@ -81,8 +81,7 @@ int probe_texts_load(struct guest *g, struct err *e)
 	return 0;
 }
 
-int probe_bounds_set(struct guest *g, uint64_t text, uint64_t text_end, uint64_t init, uint64_t init_end,
-		     struct err *e)
+int probe_bounds_set(struct guest *g, uint64_t text, uint64_t text_end, uint64_t init, uint64_t init_end, struct err *e)
 {
 	struct guest_facts *f = &g->facts;
 

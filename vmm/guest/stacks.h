@@ -12,8 +12,8 @@ struct scan {
 	struct ranges ranges;
 	struct tasks tasks;
 	enum guest_stacks which;
-	bool *cpu_known; /* per CPU: some vCPU is it */
-	bool anywhere;	 /* some vCPU in the kernel is none of them: the others' stacks may be its */
+	bool *cpu_known;		 /* per CPU: some vCPU is it */
+	bool anywhere;			 /* some vCPU in the kernel is none of them: the others' stacks may be its */
 	uint64_t (*word)(uint64_t word); /* guest_arch.word */
 	struct guest_blocker *ret;
 };

@@ -31,8 +31,8 @@ struct walk_entry {
 
 /* How an architecture writes its tables. */
 struct walk_format {
-	uint64_t root_mask;  /* the address in the register of the top table */
-	bool upper_half; /* maps addresses whose unused bits are all set, and no others */
+	uint64_t root_mask; /* the address in the register of the top table */
+	bool upper_half;    /* maps addresses whose unused bits are all set, and no others */
 	struct walk_entry (*entry)(uint64_t raw, unsigned level);
 };
 

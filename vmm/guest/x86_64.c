@@ -78,7 +78,8 @@ static int phys_base_check(struct guest *g, const struct symbol_want *want, stru
 		return r;
 	g->facts.phys_base = (int64_t)(g->base_gpa - (g->facts.base - IMAGE_MAP));
 	if (stored != (uint64_t)g->facts.phys_base)
-		return probe_contradiction(e, want->addr, "phys_base and the page tables disagree on where the kernel lies");
+		return probe_contradiction(e, want->addr,
+					   "phys_base and the page tables disagree on where the kernel lies");
 	return 0;
 }
 
@@ -97,7 +98,8 @@ static int root_settle(struct guest *g, uint64_t pgd, struct err *e)
 	walk_root(&g->walk, page.gpa);
 	r = walk_translate(&g->walk, g->facts.base, &page, e);
 	if (r < 0 || page.gpa != g->base_gpa)
-		return probe_contradiction(e, pgd, "init_top_pgt does not map the kernel where the vCPU's page tables do");
+		return probe_contradiction(e, pgd,
+					   "init_top_pgt does not map the kernel where the vCPU's page tables do");
 	return 0;
 }
 

@@ -45,8 +45,7 @@ static int jump_expand(const struct kind_context *ctx, const struct patchfile_si
 		return r;
 	ssize_t n = ctx->arch->encode_jump(w.new_bytes, sizeof(w.new_bytes), entry.at, to);
 	if (n < 0)
-		return err_set_addr(e, ERR_REFUSED, ERANGE, "range", to, "'to' is more than %s away",
-				    ctx->arch->reach);
+		return err_set_addr(e, ERR_REFUSED, ERANGE, "range", to, "'to' is more than %s away", ctx->arch->reach);
 	size_t len = entry.pad;
 	if (len != (size_t)n)
 		r = entry_widen(ctx, fn, entry.at, (size_t)n, &len, e);
