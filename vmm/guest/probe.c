@@ -142,7 +142,9 @@ int guest_probe(struct guest_memory *mem, const struct vcpu_regs *regs, size_t n
 
 	if (n == 0)
 		return err_set(e, ERR_FAILED, ENOENT, "no-kernel",
-			       "no vCPU runs in 64-bit mode: the guest is still in its firmware or boot loader");
+			       arch == &guest_arm64 ?
+				       "no vCPU has page tables for a kernel at EL1: the guest is still in its firmware or boot loader, or its kernel runs at EL2" :
+				       "no vCPU runs in 64-bit mode: the guest is still in its firmware or boot loader");
 	for (size_t i = 0; i < n; i++) {
 		r = attempt(arch, mem, &root[i], ret, &last);
 		if (r == 0 && arch->note)
