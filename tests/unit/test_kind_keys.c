@@ -372,9 +372,28 @@ static void immediates(void **state)
 	plans(f, 0);
 }
 
+/* arm64 encodes neither, and says so before it looks at anything. */
+static void other_architecture(void **state)
+{
+	struct fixture *f = *state;
+	struct kind_context ctx = { .arch = &arch_arm64, .guest = f->g };
+	struct patchfile_site site = { .kind = PATCH_KIND_STATIC_KEY, .line = 7, .enable = true };
+
+	snprintf(site.at.symbol, sizeof(site.at.symbol), "my_key");
+	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EOPNOTSUPP);
+	assert_string_equal(f->e.rule, "arch");
+	site.kind = PATCH_KIND_IMMEDIATE;
+	snprintf(site.at.symbol, sizeof(site.at.symbol), "my_func");
+	text(f, FUNC, "1f2003d51f2003d5");
+	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EOPNOTSUPP);
+	assert_string_equal(f->e.rule, "arch");
+	assert_int_equal(f->list.n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(other_architecture, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_enabled, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_disabled, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_refusals, setup, teardown),

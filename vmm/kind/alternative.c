@@ -81,6 +81,10 @@ static int alternative_expand(const struct kind_context *ctx, const struct patch
 	const struct guest_alternative *a = NULL;
 	const struct kind_image *image;
 	size_t n = 0, chosen = 0;
+
+	if (ctx->arch != &arch_x86_64)
+		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "arch", place, "alternatives of %s are not known here",
+				    ctx->arch->name);
 	int r = image_lists(ctx, &image, e);
 
 	if (r >= 0)

@@ -33,8 +33,12 @@ static int mov_find(const struct kind_context *ctx, const struct function *fn, u
 	if (ret->trap)
 		return err_set_addr(
 			e, ERR_REFUSED, EBUSY, "kprobe", place,
-			"a breakpoint (0xcc) is set here: the guest has a kprobe or is patching itself; disable it and try again");
-	if (!ctx->arch->immediate || ctx->arch->immediate(fn->code + offset, ret->len, ret_imm) < 0 ||
+			"a breakpoint is set here: the guest has a kprobe or is patching itself; disable it and try again");
+	if (!ctx->arch->immediate)
+		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "arch", place,
+				    "constants in instructions of %s are not changed by this kind; `bytes` does it",
+				    ctx->arch->name);
+	if (ctx->arch->immediate(fn->code + offset, ret->len, ret_imm) < 0 ||
 	    (ret_imm->size != 1 && ret_imm->size != 2 && ret_imm->size != 4 && ret_imm->size != 8))
 		return err_set_addr(e, ERR_REFUSED, EINVAL, "not-immediate", place,
 				    "the instruction here is not a mov of a constant of 1, 2, 4 or 8 bytes");

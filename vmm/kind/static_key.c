@@ -92,7 +92,7 @@ static int site_len(const struct kind_context *ctx, const struct guest_site *sit
 		return 0;
 	}
 	return err_set_addr(e, ERR_REFUSED, insn.trap ? EBUSY : ESTALE, insn.trap ? "kprobe" : "old-bytes", site->at,
-			    insn.trap ? "a breakpoint (0xcc) is on a jump of this key: the guest is patching itself" :
+			    insn.trap ? "a breakpoint is on a jump of this key: the guest is patching itself" :
 					"a place of this key holds neither a jump nor a NOP of its own");
 }
 
@@ -136,6 +136,9 @@ static int static_key_expand(const struct kind_context *ctx, const struct patchf
 	size_t n = 0;
 
 	(void)fn;
+	if (!ctx->arch->encode_branch)
+		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "arch", place, "static keys of %s are not changed here",
+				    ctx->arch->name);
 	int r = tables_sites(ctx, GUEST_SITE_STATIC_KEY, &sites, &own, e);
 	for (size_t i = 0; r >= 0 && i < sites->n; i++)
 		n += sites->site[i].key == place && !sites->site[i].init;

@@ -61,7 +61,7 @@ static const char *state_of(const struct session *s, const struct guest_site *si
 	struct err ignored;
 
 	if (guest_read(s->guest, site->at, code, sizeof(code), &ignored) < 0 ||
-	    arch_x86_64.decode(code, sizeof(code), site->at, &insn) < 0)
+	    arch_of(s->info.arch)->decode(code, sizeof(code), site->at, &insn) < 0)
 		return "other";
 	if (insn.trap || insn.nop)
 		return insn.trap ? "trap" : "nop";
