@@ -161,6 +161,12 @@ static void test_derived(void **state)
 	assert_int_equal(stop, rig->image.jump_table_end);
 	assert_int_equal(guest_symbol_find(rig->guest, "__start___ex_table", &start, NULL, NULL), 0);
 	assert_int_equal(start, rig->image.jump_table_end);
+	/* An entry that leads nowhere: it is no such table. */
+	*guest_arm64_at(&rig->image, rig->image.jump_table + 16 + 7) ^= 0x40;
+	assert_int_equal(probe(rig, &e), 0);
+	assert_int_equal(guest_symbol_find(rig->guest, "__start___jump_table", &start, NULL, NULL), 0);
+	assert_int_not_equal(start, rig->image.jump_table);
+	*guest_arm64_at(&rig->image, rig->image.jump_table + 16 + 7) ^= 0x40;
 	/* Where they cannot be told nobody may go on as if there were none. */
 	memset(guest_arm64_at(&rig->image, ARM_TEXT + 0x1000), 0, 16);
 	assert_int_equal(probe(rig, &e), 0);

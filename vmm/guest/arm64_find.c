@@ -15,6 +15,7 @@
 #define SEARCH_MAX    (64ull << 20) /* bytes of read-only data; 10 MiB in a Debian kernel */
 #define WANT_MAX      64	    /* longest pattern */
 #define FUNCTION_MAX  4096
+#define TABLE_MAX     (4u << 20) /* 100 KiB in a Debian kernel */
 #define ADDRESSES_MAX 8
 
 static void chunk_search(struct walk *w, const struct image_run *run, const uint8_t *chunk, size_t len, uint64_t gva,
@@ -83,7 +84,7 @@ size_t arm64_addresses(const uint8_t *code, size_t len, uint64_t gva, uint64_t *
 	return n;
 }
 
-/* A table of entries that begin with a self-relative 32-bit distance into the text. */
+/* A table of entries that begin with two self-relative 32-bit distances into the text. */
 struct table {
 	const char *function; /* that uses start and stop */
 	const char *start, *stop;
@@ -96,21 +97,29 @@ static const struct table tables[GUEST_DERIVED_TABLES] = {
 	{ "search_kernel_exception_table", "__start___ex_table", "__stop___ex_table", 12 },
 };
 
-static bool entry_in_text(struct guest *g, uint64_t gva)
+/* Both distances of every entry, which is at gva + at, lead into the image. */
+static bool entries_accept(const struct guest *g, const uint8_t *data, size_t size, size_t entry, uint64_t gva)
 {
-	uint32_t distance;
-
-	if (walk_read_u32(&g->walk, gva, &distance, NULL) < 0)
-		return false;
-	uint64_t to = gva + (uint64_t)(int64_t)(int32_t)distance;
-	return to - g->facts.base < g->window.end - g->facts.base;
+	for (size_t at = 0; at < size; at += entry)
+		for (size_t field = at; field < at + 8; field += 4) {
+			int32_t distance;
+			memcpy(&distance, data + field, sizeof(distance));
+			if (!image_holds(&g->window, gva + field + (uint64_t)(int64_t)distance))
+				return false;
+		}
+	return true;
 }
 
-/* First and last entry of a table lead into the image; its size is a number of entries. */
 static bool table_accept(struct guest *g, const struct table *t, uint64_t start, uint64_t stop)
 {
-	return image_holds(&g->window, start) && image_holds(&g->window, stop) && stop > start &&
-	       (stop - start) % t->entry == 0 && entry_in_text(g, start) && entry_in_text(g, stop - t->entry);
+	_cleanup_scratch_ struct scratch data = { 0 };
+	size_t size = (size_t)(stop - start);
+
+	if (!image_holds(&g->window, start) || !image_holds(&g->window, stop) || stop <= start || size > TABLE_MAX ||
+	    size % t->entry)
+		return false;
+	return scratch_alloc(&data, size) && walk_read(&g->walk, start, data.p, size, NULL) == 0 &&
+	       entries_accept(g, data.p, size, t->entry, start);
 }
 
 /* Of the addresses a function makes, the two that bound the table. */
