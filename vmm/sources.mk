@@ -1,6 +1,6 @@
 # The worker: backends, guest knowledge, poke engine.
 vm_src := vmm/fault.c vmm/worker.c \
-	$(wildcard vmm/arch/*.c vmm/poke/*.c vmm/kind/*.c vmm/guest/*.c vmm/borrow/*.c vmm/backend/*.c vmm/kvm/*.c vmm/worker/*.c) \
+	$(wildcard vmm/arch/*.c vmm/poke/*.c vmm/kind/*.c vmm/guest/*.c vmm/payload/*.c vmm/borrow/*.c vmm/backend/*.c vmm/kvm/*.c vmm/worker/*.c) \
 	$(filter-out vmm/link/xdp%,$(wildcard vmm/link/*.c)) \
 	$(if $(HAVE_XDP),$(filter-out %_none.c %.bpf.c,$(wildcard vmm/link/xdp*.c)),vmm/link/xdp_none.c)
 
