@@ -233,10 +233,25 @@ static void test_between_two_tasks(void **state)
 	struct fixture *f = *state;
 
 	f->image.regs[0].gpr[VCPU_RSP] = TOP(&f->image, TASK_ONE) - 128;
+	guest_image_put64(&f->image, f->image.task[TASK_ONE] + TASK_THREAD_SP, TOP(&f->image, TASK_ONE) - 128);
 	busy(f, TOP(&f->image, TASK_ONE) - 128, 1, "task stack");
 	clean(f, TOP(&f->image, TASK_ONE) - 136);
 	busy(f, f->image.stack[TASK_TWO], 2, "task stack");
 	guest_image_put32(&f->image, f->image.task[TASK_TWO] + TASK_ON_CPU, 0);
+	busy(f, f->image.stack[TASK_TWO], 2, "task stack");
+}
+
+/* Right after SYSCALL, with an RSP that user mode had pointed at the end of another task's stack. */
+static void test_forged_rsp(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t sp;
+
+	memcpy(&sp, guest_image_at(&f->image, f->image.task[TASK_ONE] + TASK_THREAD_SP), sizeof(sp));
+	assert_in_range(sp, f->image.stack[TASK_ONE], TOP(&f->image, TASK_ONE) - 16);
+	f->image.regs[0].gpr[VCPU_RSP] = TOP(&f->image, TASK_ONE) - 8;
+	busy(f, sp, 1, "task stack");
+	clean(f, sp - 8);
 	busy(f, f->image.stack[TASK_TWO], 2, "task stack");
 }
 
@@ -406,6 +421,7 @@ int main(void)
 		WITH(test_exception_and_entry_stacks),
 		WITH(test_unknown_cpu),
 		WITH(test_between_two_tasks),
+		WITH(test_forged_rsp),
 		WITH(test_rip_and_registers),
 		WITH(test_hidden_return_address),
 		WITH(test_not_tasks),

@@ -75,6 +75,15 @@ static int cpu_scan(struct scan *s, size_t cpu, uint64_t rsp, struct err *e)
 	return x86_cpu_scan_all(s, cpu, e);
 }
 
+/*
+ * RSP is on the stack of a task that is not current. In the middle of a switch both agree; but right after
+ * SYSCALL, RSP is still what user mode made it, and must not hide what that task has saved.
+ */
+static uint64_t lower_of(const struct scan *s, const struct task *on, uint64_t rsp)
+{
+	return on->sp < rsp && on->sp - on->stack < s->g->layout.thread_size ? on->sp : rsp;
+}
+
 /* A vCPU in the kernel that is no CPU we know, on a stack we do not know: any unclaimed one may be its. */
 static bool anywhere(struct scan *s, const struct vcpu_regs *r)
 {
@@ -107,7 +116,7 @@ int x86_vcpu_place(struct scan *s, const struct vcpu_regs *r, size_t i, struct e
 	if (current != on)
 		scan_mark(current, STACK_WHOLE, 0);
 	if (on) {
-		scan_mark(on, STACK_RUNNING, rsp);
+		scan_mark(on, STACK_RUNNING, on == current ? rsp : lower_of(s, on, rsp));
 		return 0;
 	}
 	return cpu == NO_CPU ? 0 : cpu_scan(s, cpu, rsp, e);
