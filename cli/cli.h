@@ -93,8 +93,8 @@ const char *agent_summary(struct cli *c, json_t *agent);
 /* job.c: calls a command that can run as a job. With --no-wait prints the job's id and sets *ret to NULL. Steals args. */
 int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret, struct err *e);
 
-/* patch_arg.c: a PATCH argument is a file (then its text is sent) or the name of a patch vmpoked knows. */
-int patch_arg_add(const char *arg, json_t *args, struct err *e);
+/* patch_arg.c: a PATCH argument is a file (then its text is sent, and the object it names) or the name of a patch vmpoked knows. */
+int patch_arg_add(const char *arg, bool with_object, json_t *args, struct err *e);
 int patch_arg_name(const char *arg, char *name, size_t cap, struct err *e); /* the patch's name; reads and parses a file */
 
 #endif

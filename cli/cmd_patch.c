@@ -24,11 +24,11 @@ static int vmlinux_pass(struct cli *c, json_t *args, struct err *e)
 	return cli_pass_fd(c, "vmlinux", fd, e);
 }
 
-static json_t *patch_args(struct cli *c, struct err *e)
+static json_t *patch_args(struct cli *c, bool with_object, struct err *e)
 {
 	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
 
-	if (patch_arg_add(c->args[1], args, e) < 0) {
+	if (patch_arg_add(c->args[1], with_object, args, e) < 0) {
 		json_decref(args);
 		return NULL;
 	}
@@ -51,7 +51,7 @@ static json_t *patch_args(struct cli *c, struct err *e)
 static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
 {
 	struct err e = { 0 };
-	json_t *result = NULL, *args = patch_args(c, &e);
+	json_t *result = NULL, *args = patch_args(c, strcmp(command, "patch-revert") != 0, &e);
 
 	*ret_code = 0;
 	if (!args || cli_job_call(c, command, args, &result, &e) < 0) {
@@ -129,6 +129,22 @@ static void borrowed_print(struct cli *c, json_t *result)
 		fprintf(o->stream, "  nobody inside, shown by: %s\n", output_field(o, result, "quiescence"));
 }
 
+/* What became of memory that no patch needs any more. */
+static void payloads_print(struct cli *c, json_t *payloads)
+{
+	struct output *o = &c->out;
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(payloads, i, p) {
+		const char *why = output_field(o, p, "why");
+
+		fprintf(o->stream, "  payload of %s at %s, %s bytes: %s%s%s\n", output_field(o, p, "patch"),
+			output_field(o, p, "address"), output_field(o, p, "size"), output_field(o, p, "state"),
+			strcmp(why, "-") == 0 ? "" : ": ", strcmp(why, "-") == 0 ? "" : why);
+	}
+}
+
 static void result_print(struct cli *c, json_t *result, const char *done, const char *direction)
 {
 	struct output *o = &c->out;
@@ -136,6 +152,7 @@ static void result_print(struct cli *c, json_t *result, const char *done, const 
 	fprintf(o->stream, "%s%s%s %s %s %s (%s)\n", output_on(o, OUTPUT_GOOD), done, output_off(o),
 		output_field(o, result, "patch"), direction, output_field(o, result, "vm"), mode(c, result));
 	figures_print(c, result);
+	payloads_print(c, json_object_get(result, "payloads"));
 	agent_use_print(c, json_object_get(result, "agent"));
 	borrowed_print(c, result);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the PATCH argument means: a file, whose text is sent as it is and parsed
- * by the VM's worker, or the name of a patch vmpoked has seen before.
+ * What the PATCH argument means: a file, whose text is sent as it is, with the object file
+ * it may name, and parsed by the VM's worker; or the name of a patch vmpoked has seen before.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,7 +38,51 @@ static int file_read(const char *path, char **ret, size_t *ret_len, struct err *
 	return 0;
 }
 
-static int text_add(const char *path, json_t *args, struct err *e)
+/* "FOLDER/of/patch.yaml" and "fix.o" make "FOLDER/of/fix.o". -ENAMETOOLONG. */
+static int beside(const char *path, const char *name, char *buf, size_t cap)
+{
+	const char *slash = strrchr(path, '/');
+	int folder = slash && name[0] != '/' ? (int)(slash - path) + 1 : 0;
+	int n = snprintf(buf, cap, "%.*s%s", folder, path, name);
+
+	return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
+}
+
+static int object_read(const char *path, char **ret, size_t *ret_len, struct err *e)
+{
+	int r = read_file(path, PATCHFILE_OBJECT_SIZE_MAX, ret, ret_len);
+
+	if (r == -EFBIG)
+		return err_set(e, ERR_USAGE, EFBIG, "", "'%s' is larger than %u KiB", path, PATCHFILE_OBJECT_SIZE_MAX >> 10);
+	if (r < 0)
+		return err_set(e, r == -ENOENT ? ERR_NOT_FOUND : ERR_FAILED, -r, "", "cannot read '%s': %s", path, strerror(-r));
+	return *ret_len ? 0 : err_set(e, ERR_USAGE, EINVAL, "", "'%s' is empty: no object file", path);
+}
+
+/* The object a patch file names. A text that does not parse goes to vmpoked as it is: the sentence is its. */
+static int object_add(const char *path, const char *text, size_t len, json_t *args, struct err *e)
+{
+	_cleanup_(patchfile_free) struct patchfile *patch = NULL;
+	_cleanup_free_ char *object = NULL, *hex = NULL;
+	char file[4096];
+	size_t n;
+
+	if (patchfile_parse(text, len, path, &patch, NULL) < 0 || !patch->object[0])
+		return 0;
+	if (beside(path, patch->object, file, sizeof(file)) < 0)
+		return err_set(e, ERR_USAGE, ENAMETOOLONG, "", "the name of the object file is too long");
+	int r = object_read(file, &object, &n, e);
+	if (r < 0)
+		return r;
+	hex = malloc(2 * n + 1);
+	if (hex)
+		hex_encode(object, n, hex);
+	if (!hex || json_object_set_new(args, "object", json_string(hex)) < 0)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	return 0;
+}
+
+static int text_add(const char *path, bool with_object, json_t *args, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -53,7 +97,7 @@ static int text_add(const char *path, json_t *args, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL, "", "'%s' is not UTF-8 text: no patch file", path);
 	if (json_object_set_new(args, "text", value) < 0 || json_object_set_new(args, "filename", json_string(path)) < 0)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
-	return 0;
+	return with_object ? object_add(path, text, len, args, e) : 0;
 }
 
 static int name_check(const char *arg, struct err *e)
@@ -63,12 +107,12 @@ static int name_check(const char *arg, struct err *e)
 	return err_set(e, ERR_USAGE, EINVAL, "", "'%s' is neither a file nor a patch name (letters, digits, '.', '_', '-')", arg);
 }
 
-int patch_arg_add(const char *arg, json_t *args, struct err *e)
+int patch_arg_add(const char *arg, bool with_object, json_t *args, struct err *e)
 {
 	if (!args)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	if (is_file(arg))
-		return text_add(arg, args, e);
+		return text_add(arg, with_object, args, e);
 	int r = name_check(arg, e);
 	if (r < 0)
 		return r;

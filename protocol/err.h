@@ -28,6 +28,14 @@ enum err_kind {
 	ERR_KIND_COUNT,
 };
 
+/* Who is in the way: a saved context of the guest. */
+struct err_blocker {
+	char where[48];	 /* "task stack", "vCPU 1", "exception stacks cpu 2"; "": nobody was found */
+	int pid;	 /* of the task, where it is one's stack; else -1 */
+	char comm[17];	 /* its name, printable; "" when it is no task's */
+	char symbol[96]; /* what addr of the error is: "do_nanosleep+0x7b" */
+};
+
 struct err {
 	enum err_kind kind;
 	int error;		/* positive errno */
@@ -37,6 +45,7 @@ struct err {
 	char vm[64];		/* VM name, filled in by the top; may be "" */
 	char text[512];		/* the sentence, without a trailing newline */
 	char override[96];	/* option that lifts the refusal; "" when there is none */
+	struct err_blocker blocker;
 };
 
 /*

@@ -95,7 +95,7 @@ static int site_append(struct yaml_reader *r, struct patchfile *p, size_t *cap)
 		p->sites = grown;
 		*cap = want;
 	}
-	int s = patchfile_site_parse(r, &p->sites[p->n_sites]);
+	int s = patchfile_site_parse(r, p->object, &p->sites[p->n_sites]);
 	if (s == 0)
 		p->n_sites++;
 	return s;

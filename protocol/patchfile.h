@@ -21,6 +21,8 @@
 #define PATCHFILE_BYTES_MAX 64	/* bytes one site may replace */
 #define PATCHFILE_SYMBOL_MAX 255
 #define PATCHFILE_EXCLUSIONS_MAX 16
+#define PATCHFILE_OBJECT_MAX 127	   /* bytes of the name of an object file */
+#define PATCHFILE_OBJECT_SIZE_MAX (256u << 10) /* of the object file itself */
 
 enum patch_kind {
 	PATCH_KIND_BYTES,  /* old, new: same length, 1..64 */
@@ -32,6 +34,7 @@ enum patch_kind {
 	PATCH_KIND_STATIC_CALL, /* to: the static call whose key is "at" leads to it; "null" and "ret0" are words */
 	PATCH_KIND_ALTERNATIVE, /* choose: which form of the alternative at "at" */
 	PATCH_KIND_PV_GROUP,	/* group, choose: operations of pv_ops, which "at" is, switched together */
+	PATCH_KIND_FUNCTION, /* object, symbol: the function entry jumps to a function of an object file */
 };
 
 enum patch_choice {
@@ -52,7 +55,7 @@ struct patchfile_site {
 	enum patch_kind kind;
 	int line; /* 1-based line of the site in the file */
 	struct patch_place at;
-	struct patch_place to;	/* jump, static_call */
+	struct patch_place to;	/* jump, static_call; function: a symbol of the object, no offset */
 	int64_t value;		/* return: INT32_MIN..UINT32_MAX; immediate */
 	bool value_unsigned;	/* immediate: value is above INT64_MAX, and these are its bits */
 	bool enable;		/* static_key */
@@ -75,6 +78,7 @@ struct patchfile {
 	char release[128];	  /* fnmatch pattern; "" when any */
 	uint8_t build_id[32];
 	size_t build_id_len;	  /* 0 when any */
+	char object[PATCHFILE_OBJECT_MAX + 1]; /* file that all sites of kind function take; "" when there is none */
 	bool atomic;		  /* the sites are a group: nobody sees one new after another one old */
 	size_t n_exclusions;
 	struct patchfile_exclusion exclusions[PATCHFILE_EXCLUSIONS_MAX];

@@ -10,15 +10,16 @@
 #include <errno.h>
 #include <string.h>
 
-enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE, KEY_GROUP };
+enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE, KEY_GROUP,
+		KEY_OBJECT, KEY_SYMBOL };
 
 static const char *const site_keys[] = {
 	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
 	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", [KEY_CHOOSE] = "choose",
-	[KEY_GROUP] = "group", NULL,
+	[KEY_GROUP] = "group", [KEY_OBJECT] = "object", [KEY_SYMBOL] = "symbol", NULL,
 };
 
-#define KINDS "bytes, return, jump, nop, immediate, static_key, static_call, alternative or pv_group"
+#define KINDS "bytes, return, jump, nop, immediate, static_key, static_call, alternative, pv_group or function"
 #define BIT(key) (1u << (key))
 
 static const struct {
@@ -33,6 +34,7 @@ static const struct {
 	[PATCH_KIND_STATIC_CALL] = { BIT(KEY_TO), 0 },
 	[PATCH_KIND_ALTERNATIVE] = { BIT(KEY_CHOOSE), 0 },
 	[PATCH_KIND_PV_GROUP] = { BIT(KEY_CHOOSE) | BIT(KEY_GROUP), 0 },
+	[PATCH_KIND_FUNCTION] = { BIT(KEY_OBJECT) | BIT(KEY_SYMBOL), 0 },
 };
 
 static int fail_here(struct yaml_reader *r, const char *sentence)
@@ -126,7 +128,31 @@ static int group_value(struct yaml_reader *r, const char *text)
 	return strcmp(text, "lock") == 0 ? 0 : fail_here(r, "group must be lock");
 }
 
-static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile_site *site)
+/* The name of a file on the client's side: nobody here opens it. */
+static int object_value(struct yaml_reader *r, const char *text, char object[static PATCHFILE_OBJECT_MAX + 1])
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			len = 0;
+	if (!len || len > PATCHFILE_OBJECT_MAX)
+		return yaml_reader_fail(r, yaml_reader_line(r), "'object' must be the name of a file, at most %d bytes",
+					PATCHFILE_OBJECT_MAX);
+	if (object[0] && strcmp(object, text) != 0)
+		return fail_here(r, "the functions of a patch file come from one object; make one of several with `ld -r`");
+	strcpy(object, text);
+	return 0;
+}
+
+static int symbol_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
+{
+	if (patch_place_parse(text, &site->to) == 0 && site->to.symbol[0] && !site->to.offset)
+		return 0;
+	return fail_here(r, "'symbol' must be the name of a function of the object");
+}
+
+static int site_value(struct yaml_reader *r, enum site_key key, char *object, struct patchfile_site *site)
 {
 	const char *text = yaml_reader_scalar(r);
 
@@ -151,6 +177,10 @@ static int site_value(struct yaml_reader *r, enum site_key key, struct patchfile
 		return choice_value(r, text, site);
 	case KEY_GROUP:
 		return group_value(r, text);
+	case KEY_OBJECT:
+		return object_value(r, text, object);
+	case KEY_SYMBOL:
+		return symbol_value(r, text, site);
 	}
 	return -EINVAL;
 }
@@ -211,7 +241,8 @@ static int check_site(struct yaml_reader *r, const struct patchfile_site *site, 
 	return 0;
 }
 
-int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret)
+int patchfile_site_parse(struct yaml_reader *r, char object[static PATCHFILE_OBJECT_MAX + 1],
+			 struct patchfile_site *ret)
 {
 	struct patchfile_site site = { .line = yaml_reader_line(r) };
 	unsigned seen = 0;
@@ -221,7 +252,7 @@ int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret)
 		return fail_here(r, "a site must be a mapping, e.g. { at: SYMBOL, kind: return, value: 0 }");
 	while ((s = yaml_reader_next_key(r, site_keys, "a site", &seen, &key)) > 0) {
 		value_line = key == KEY_VALUE ? yaml_reader_line(r) : value_line;
-		s = site_value(r, (enum site_key)key, &site);
+		s = site_value(r, (enum site_key)key, object, &site);
 		if (s < 0)
 			return s;
 	}

@@ -6,8 +6,9 @@
 #include "protocol/patchfile.h"
 #include "protocol/patchfile_yaml.h"
 
-/* The current event begins a site; afterwards it is the end of that mapping. */
-int patchfile_site_parse(struct yaml_reader *r, struct patchfile_site *ret);
+/* The current event begins a site; afterwards it is the end of that mapping. object: of the file so far, "" at first. */
+int patchfile_site_parse(struct yaml_reader *r, char object[static PATCHFILE_OBJECT_MAX + 1],
+			 struct patchfile_site *ret);
 
 /* The current event is the value of that key, a place. */
 int patchfile_place_value(struct yaml_reader *r, const char *key, struct patch_place *ret);

@@ -25,6 +25,22 @@ static json_t *text_to_json(const char *text)
 	return json_string(clean);
 }
 
+static json_t *blocker_to_json(const struct err *e)
+{
+	json_t *o = json_pack("{s:o, s:o}", "where", text_to_json(e->blocker.where), "symbol",
+			      text_to_json(e->blocker.symbol));
+	int r = !o;
+
+	if (e->blocker.pid >= 0)
+		r |= json_object_set_new(o, "pid", json_integer(e->blocker.pid));
+	if (e->blocker.comm[0])
+		r |= json_object_set_new(o, "comm", text_to_json(e->blocker.comm));
+	if (r == 0)
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
 static int detail_fill(json_t *detail, const struct err *e)
 {
 	int r = json_object_set_new(detail, "kind", json_string(err_kind_name(e->kind)));
@@ -38,6 +54,8 @@ static int detail_fill(json_t *detail, const struct err *e)
 		r |= json_object_set_new(detail, "vm", text_to_json(e->vm));
 	if (e->override[0])
 		r |= json_object_set_new(detail, "override", text_to_json(e->override));
+	if (e->blocker.where[0])
+		r |= json_object_set_new(detail, "blocker", blocker_to_json(e));
 	return r;
 }
 
@@ -88,6 +106,17 @@ static void text_from_json(json_t *value, char *buf, size_t cap)
 		snprintf(buf, cap, "%s", text);
 }
 
+static void blocker_from_json(json_t *o, struct err_blocker *b)
+{
+	json_t *pid = json_object_get(o, "pid");
+	json_int_t n = json_integer_value(pid);
+
+	text_from_json(json_object_get(o, "where"), b->where, sizeof(b->where));
+	text_from_json(json_object_get(o, "comm"), b->comm, sizeof(b->comm));
+	text_from_json(json_object_get(o, "symbol"), b->symbol, sizeof(b->symbol));
+	b->pid = json_is_integer(pid) && n >= 0 && n <= INT32_MAX ? (int)n : -1;
+}
+
 static void err_from_detail(json_t *detail, struct err *e)
 {
 	json_t *kind = json_object_get(detail, "kind"), *error = json_object_get(detail, "errno");
@@ -104,6 +133,8 @@ static void err_from_detail(json_t *detail, struct err *e)
 	text_from_json(json_object_get(detail, "vm"), e->vm, sizeof(e->vm));
 	text_from_json(json_object_get(detail, "override"), e->override, sizeof(e->override));
 	e->has_addr = qmp_address_parse(json_object_get(detail, "address"), &e->addr) == 0;
+	if (json_is_object(json_object_get(detail, "blocker")))
+		blocker_from_json(json_object_get(detail, "blocker"), &e->blocker);
 }
 
 int qmp_error_from_json(json_t *error, struct err *e)

@@ -22,6 +22,9 @@
 	{ "patch", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, \
 	  .doc = "name of a patch applied to this VM before; exactly one of text and patch" }
 #define ARG_FILENAME { "filename", SCHEMA_STR, true, .max = 4096, .doc = "what to call text in error sentences" }
+#define ARG_OBJECT \
+	{ "object", SCHEMA_STR, true, .min = 2, .max = 2 * PATCHFILE_OBJECT_SIZE_MAX, \
+	  .doc = "with a text that has sites of kind function: the object file they name, in hex" }
 #define ARG_TIMEOUT \
 	{ "timeout", SCHEMA_INT, true, .max = MS_MAX, .doc = "milliseconds until the work gives up (10000)" }
 
@@ -78,6 +81,9 @@
 	{ "longest_pause_us", SCHEMA_INT, .doc = "longest time the guest stood still" }, \
 	{ "elapsed_us", SCHEMA_INT, .doc = "wall time of the whole operation" }, \
 	{ "trap", SCHEMA_STR, true, .doc = "staged, held: int3 or hw" }, \
+	{ "payloads", SCHEMA_ARRAY, true, \
+	  .doc = "memory of payloads that no patch needs any more: objects {patch, address, size, state: freed or kept, why?, " \
+		 "blocker?: {where, symbol, pid?, comm?}}; what is kept is tried again with the next apply or revert" }, \
 	{ "traps", SCHEMA_INT, true, .doc = "times a vCPU came to a trap; this and what follows: not of stopped" }, \
 	{ "held", SCHEMA_INT, true, .doc = "times a vCPU had to wait at one" }, \
 	{ "copied", SCHEMA_INT, true, .doc = "times one was stepped through a copy of the instruction" }, \
@@ -266,16 +272,16 @@ const struct schema_command schema_command_table[] = {
 
 	{ "patch-check", "Everything patch-apply checks, and nothing written.", .read_only = true,
 	  .to_worker = true, .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_VMLINUX, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
 		       { "sites_omitted", SCHEMA_INT, true, .doc = "sites left out to keep the reply below 1 MiB" } } },
 	{ "patch-apply", "Applies a patch; \"changed\" is false when it is applied already.", .to_worker = true,
 	  .job = true,
-	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_VMLINUX, ARG_JOB_ID },
+	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.", .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
@@ -287,7 +293,9 @@ const struct schema_command schema_command_table[] = {
 		       { "release", SCHEMA_STR, true, .doc = "kernel release of the guest" },
 		       { "patches", SCHEMA_ARRAY,
 			 .doc = "objects {name, state: applied, lost or attention, description?, applied_at, "
-				"sites: [{address, symbol, old, new}], sites_omitted?}" } } },
+				"sites: [{address, symbol, old, new}], sites_omitted?}" },
+		       { "payloads", SCHEMA_ARRAY,
+			 .doc = "memory of the guest that holds payloads: objects {patch, address, size, state: in-use or unused}" } } },
 	{ "patch-verify", "Compares the guest's text with the journal.", .read_only = true, .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_JOB_ID },
@@ -296,7 +304,8 @@ const struct schema_command schema_command_table[] = {
 		       { "patches", SCHEMA_INT, .doc = "patches compared" },
 		       { "sites", SCHEMA_INT, .doc = "sites compared" },
 		       { "differences", SCHEMA_ARRAY,
-			 .doc = "objects {patch, address, symbol, expected, found, holds: old, mix or foreign}" },
+			 .doc = "objects {patch, address, symbol, expected, found, holds: old, mix or foreign}; of a payload, symbol "
+				"is payload, and expected and found are CRC-32C" },
 		       { "agent", SCHEMA_OBJECT, true, .doc = "as of patch-apply" },
 		       { "agent_sees", SCHEMA_ARRAY, true,
 			 .doc = "where the guest, reading its own text, does not see what was written: objects "

@@ -33,6 +33,8 @@ static void check_site(const struct patchfile_site *s)
 	check_place(&s->at);
 	if (s->kind == PATCH_KIND_JUMP || s->kind == PATCH_KIND_STATIC_CALL)
 		check_place(&s->to);
+	if (s->kind == PATCH_KIND_FUNCTION)
+		check(s->to.symbol[0] && !s->to.offset);
 	if (s->kind == PATCH_KIND_BYTES)
 		check(s->old_len > 0 && s->old_len == s->new_len);
 }
@@ -55,8 +57,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_place(&p->exclusions[i].from);
 		check_place(&p->exclusions[i].to);
 	}
-	for (size_t i = 0; i < p->n_sites; i++)
+	check(strlen(p->object) <= PATCHFILE_OBJECT_MAX);
+	for (size_t i = 0; i < p->n_sites; i++) {
 		check_site(&p->sites[i]);
+		check(p->sites[i].kind != PATCH_KIND_FUNCTION || p->object[0]);
+	}
 	patchfile_free(p);
 	return 0;
 }

@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "tests/fake/elf_object.h"
 #include "vmm/kind/kind.h"
+#include "vmm/payload/payload.h"
 
 #define TEXT	    0xffffffff81000000u
 #define TEXT_SIZE   0x12000u
@@ -236,13 +238,14 @@ static int expand_one(const struct kind_context *ctx, const struct patchfile_sit
 	return r;
 }
 
+static struct kind_context context = { .arch = &arch_x86_64, .guest = &g };
+
 static struct plan_want expands(const struct patchfile_site *s, uint64_t gva, size_t len, const char *new_hex)
 {
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = &g };
 	struct plan_want w = { 0 };
 	struct err e = { 0 };
 	uint8_t bytes[POKE_SITE_LEN_MAX];
-	int r = expand_one(&ctx, s, &w, &e);
+	int r = expand_one(&context, s, &w, &e);
 
 	if (r < 0)
 		fail_msg("refused: %s", e.text);
@@ -271,13 +274,12 @@ static struct poke_plan *plans(const struct plan_want *w)
 
 static void refuses(const struct patchfile_site *s, int error, const char *rule, const char *sentence)
 {
-	struct kind_context ctx = { .arch = &arch_x86_64, .guest = &g };
 	struct plan_want w;
 	struct err e = { 0 };
 	int r;
 
 	memset(&w, 0x77, sizeof(w));
-	r = expand_one(&ctx, s, &w, &e);
+	r = expand_one(&context, s, &w, &e);
 	assert_int_equal(r, -error);
 	assert_int_equal(w.len, 0x77); /* untouched */
 	assert_int_equal(e.kind, ERR_REFUSED);
@@ -396,6 +398,36 @@ static void jump_refusals(void **state)
 	s = site_of(PATCH_KIND_JUMP, "padded+0x5");
 	s.to = site_of(PATCH_KIND_JUMP, "bare").at;
 	refuses(&s, EINVAL, "not-entry", "padded");
+}
+
+/* An object with "other" and, 16 bytes on, "fixed"; it is to be 0x1000 behind the text. */
+static void detours(void **state)
+{
+	static const uint8_t code[17] = { 0xc3, [1 ... 15] = 0x90, 0xc3 };
+	static struct elf_object o;
+	const char *wanted = "fixed";
+	struct payload *p = NULL;
+	struct err e = { 0 };
+	struct patchfile_site s = site_of(PATCH_KIND_FUNCTION, "padded");
+
+	(void)state;
+	elf_object_begin(&o);
+	size_t text = elf_object_section(&o, ".text", SHF_ALLOC | SHF_EXECINSTR, code, sizeof(code));
+	elf_object_symbol(&o, "other", STT_FUNC, text, 0);
+	elf_object_symbol(&o, "fixed", STT_FUNC, text, 16);
+	elf_object_end(&o);
+	assert_int_equal(payload_open(o.bytes, o.len, "f.o", &wanted, 1, &p, &e), 0);
+	s.to = site_of(PATCH_KIND_FUNCTION, "fixed").at;
+	refuses(&s, ENOENT, "payload-function", "'fixed'"); /* without an object */
+	context.payload = p;
+	context.payload_base = TEXT + 0x13000;
+	expands(&s, TEXT + 0x100, 5, "e90b2f0100");
+	context.payload_base = TEXT + 0x90000000;
+	refuses(&s, ERANGE, "range", "2 GiB");
+	s.to = site_of(PATCH_KIND_FUNCTION, "other").at;
+	refuses(&s, ENOENT, "payload-function", "'other'"); /* which nobody asked the object for */
+	context.payload = NULL;
+	payload_free(p);
 }
 
 static struct patchfile_site bytes_site(const char *at, const char *old_hex, const char *new_hex)
@@ -584,6 +616,7 @@ int main(void)
 		cmocka_unit_test_setup(return_refusals, setup),
 		cmocka_unit_test_setup(jumps, setup),
 		cmocka_unit_test_setup(jump_refusals, setup),
+		cmocka_unit_test_setup(detours, setup),
 		cmocka_unit_test_setup(bytes, setup),
 		cmocka_unit_test_setup(bytes_refusals, setup),
 		cmocka_unit_test_setup(nops, setup),

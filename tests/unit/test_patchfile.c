@@ -89,6 +89,23 @@ static void test_full(void **state)
 	patchfile_free(p);
 }
 
+static void test_function(void **state)
+{
+	struct patchfile *p = parse_good(HEAD "sites:\n  - { at: f, kind: function, object: dir/f.o, symbol: f_fixed }\n"
+						  "  - { at: g, kind: function, object: dir/f.o, symbol: g_fixed }\n");
+
+	(void)state;
+	assert_string_equal(p->object, "dir/f.o");
+	assert_int_equal(p->sites[1].kind, PATCH_KIND_FUNCTION);
+	assert_string_equal(p->sites[1].at.symbol, "g");
+	assert_string_equal(p->sites[1].to.symbol, "g_fixed");
+	assert_string_equal(patch_kind_name(PATCH_KIND_FUNCTION), "function");
+	patchfile_free(p);
+	p = parse_good(HEAD SITE);
+	assert_string_equal(p->object, "");
+	patchfile_free(p);
+}
+
 static void test_good(void **state)
 {
 	static const char *const texts[] = {
@@ -254,6 +271,14 @@ static const struct {
 	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: original }"), 4, "of a pv_group choose native" },
 	{ BAD_SITE("{ at: f, kind: nop, choose: original }"), 4, "has no 'choose'" },
 	{ BAD_SITE("{ at: f, kind: jump, to: g+1 }"), 4, "'to' must be a symbol" },
+	{ BAD_SITE("{ at: f, kind: function, object: f.o }"), 4, "needs 'symbol'" },
+	{ BAD_SITE("{ at: f, kind: function, symbol: g }"), 4, "needs 'object'" },
+	{ BAD_SITE("{ at: f, kind: jump, to: g, object: f.o }"), 4, "has no 'object'" },
+	{ BAD_SITE("{ at: f, kind: function, object: f.o, symbol: g+0x1 }"), 4, "'symbol' must be" },
+	{ BAD_SITE("{ at: f, kind: function, object: f.o, symbol: 0x1 }"), 4, "'symbol' must be" },
+	{ BAD_SITE("{ at: f, kind: function, object: \"\", symbol: g }"), 4, "'object' must be" },
+	{ BAD_SITE("{ at: f, kind: function, object: \"a\\tb\", symbol: g }"), 4, "'object' must be" },
+	{ BAD_SITE("{ at: f, kind: function, object: f.o, symbol: g }\n  - { at: h, kind: function, object: h.o, symbol: g }"), 5, "one object" },
 	{ BAD_SITE("at: f\n    kind: return\n    value: 010"), 6, "value must be a number" },
 	{ BAD_SITE("at: f\n    kind: return\n    value: true"), 6, "value must be a number" },
 	{ BAD_SITE("at: f\n    kind: return\n    value: 1_000"), 6, "value must be a number" },
@@ -442,6 +467,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full), cmocka_unit_test(test_choices),	      cmocka_unit_test(test_good),  cmocka_unit_test(test_atomic),
+		cmocka_unit_test(test_function),
 		cmocka_unit_test(test_exclude),
 		cmocka_unit_test(test_exclude_cap),
 		cmocka_unit_test(test_bad),

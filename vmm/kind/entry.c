@@ -97,3 +97,26 @@ int entry_widen(const struct kind_context *ctx, const struct function *fn, uint6
 	/* Bit 0: whoever jumps to the first byte gets the patch, as whoever calls. */
 	return r < 0 ? r : flow_check(ctx, fn, start, *ret_len, 1, e);
 }
+
+int entry_jump(const struct kind_context *ctx, const struct function *fn, uint64_t place, uint64_t to,
+	       struct want_list *out, struct err *e)
+{
+	struct plan_want w = { .new_is_code = true };
+	struct entry entry;
+	int r = entry_find(ctx, fn, place, &entry, e);
+
+	if (r < 0)
+		return r;
+	ssize_t n = ctx->arch->encode_jump(w.new_bytes, sizeof(w.new_bytes), entry.at, to);
+	if (n < 0)
+		return err_set_addr(e, ERR_REFUSED, ERANGE, "range", to, "the target is more than %s away", ctx->arch->reach);
+	size_t len = entry.pad;
+	if (len != (size_t)n)
+		r = entry_widen(ctx, fn, entry.at, (size_t)n, &len, e);
+	if (r < 0)
+		return r;
+	ctx->arch->encode_nop(w.new_bytes + n, len - (size_t)n);
+	w.gva = entry.at;
+	w.len = (uint8_t)len;
+	return want_list_add(out, &w, e);
+}

@@ -34,27 +34,10 @@ static int jump_target(const struct kind_context *ctx, const struct patchfile_si
 static int jump_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
 		       uint64_t place, struct want_list *out, struct err *e)
 {
-	struct plan_want w = { .new_is_code = true };
-	struct entry entry;
 	uint64_t to;
-	int r = entry_find(ctx, fn, place, &entry, e);
+	int r = jump_target(ctx, site, fn, &to, e);
 
-	if (r >= 0)
-		r = jump_target(ctx, site, fn, &to, e);
-	if (r < 0)
-		return r;
-	ssize_t n = ctx->arch->encode_jump(w.new_bytes, sizeof(w.new_bytes), entry.at, to);
-	if (n < 0)
-		return err_set_addr(e, ERR_REFUSED, ERANGE, "range", to, "'to' is more than %s away", ctx->arch->reach);
-	size_t len = entry.pad;
-	if (len != (size_t)n)
-		r = entry_widen(ctx, fn, entry.at, (size_t)n, &len, e);
-	if (r < 0)
-		return r;
-	ctx->arch->encode_nop(w.new_bytes + n, len - (size_t)n);
-	w.gva = entry.at;
-	w.len = (uint8_t)len;
-	return want_list_add(out, &w, e);
+	return r < 0 ? r : entry_jump(ctx, fn, place, to, out, e);
 }
 
 const struct kind_ops kind_jump = {

@@ -36,12 +36,15 @@ struct kind_image {
 	struct guest_pv_calls pv_calls;
 };
 void kind_image_clear(struct kind_image *i);
+struct payload;
 
 struct kind_context {
 	const struct arch_ops *arch;
 	struct guest *guest;
 	struct kind_tables *tables; /* kept from site to site; NULL: read for each. Must not outlive one request. */
 	struct kind_image *image;   /* the same for what is in the kernel's file */
+	const struct payload *payload; /* of kind function; NULL: the patch has none */
+	uint64_t payload_base;	       /* where in the guest it is, or will be */
 };
 
 /*

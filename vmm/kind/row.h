@@ -33,7 +33,7 @@ struct kind_ops {
 
 extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop, kind_immediate, kind_static_key,
 	kind_static_call;
-extern const struct kind_ops kind_alternative, kind_pv_group;
+extern const struct kind_ops kind_alternative, kind_pv_group, kind_detour;
 
 /* True when the site names old bytes and the guest holds others: plan_build() will say so. */
 bool kind_old_differs(const struct patchfile_site *site, const struct function *fn, uint64_t place);
@@ -82,6 +82,9 @@ struct entry {
 };
 int entry_find(const struct kind_context *ctx, const struct function *fn, uint64_t place, struct entry *ret,
 	       struct err *e);
+/* A jump to `to` in place of the entry: of the tracing pad where there is one, else of the first instructions. */
+int entry_jump(const struct kind_context *ctx, const struct function *fn, uint64_t place, uint64_t to,
+	       struct want_list *out, struct err *e);
 /* Whole old instructions from start that make room for need bytes; all checks on the range done. */
 int entry_widen(const struct kind_context *ctx, const struct function *fn, uint64_t start, size_t need, size_t *ret_len,
 		struct err *e);

@@ -10,6 +10,7 @@
 #include "vmm/worker/agent_use.h"
 #include "vmm/worker/choose.h"
 #include "vmm/worker/commands.h"
+#include "vmm/worker/payloads.h"
 #include "vmm/worker/prepare.h"
 #include "vmm/worker/slots.h"
 #include "vmm/worker/trace.h"
@@ -196,6 +197,29 @@ static json_t *with_agent(json_t *result, json_t *agent)
 	return result;
 }
 
+/* Memory in the guest, and the plan anew: now its jumps lead there. */
+static int place_payload(struct session *s, struct prepared *p, json_t *args, struct err *e)
+{
+	int r = payloads_place(s, p, timeout_us(args), e);
+
+	if (r < 0)
+		return r;
+	plan_free(p->plan);
+	p->plan = NULL;
+	r = prepare_plan(s, p, e);
+	return r < 0 ? r : choose(s, args, p->plan, e);
+}
+
+/* What no patch needs any more goes back to the guest. What is said of it is for the reply. */
+static void tidy_payloads(struct session *s, json_t *args, json_t *reply)
+{
+	json_t *told = payloads_release(s, timeout_us(args));
+
+	if (reply && json_array_size(told))
+		json_object_set(reply, "payloads", told);
+	json_decref(told);
+}
+
 static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_t **ret, struct err *e)
 {
 	struct transaction *t = NULL;
@@ -241,8 +265,12 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 		*ret = result_json(s, p.file->name, "applied", false, p.plan, NULL);
 		return 0;
 	}
-	r = apply_plan(s, &p, args, ret, e);
+	if (p.object)
+		r = place_payload(s, &p, args, e);
+	if (r == 0)
+		r = apply_plan(s, &p, args, ret, e);
 	with_agent(*ret, agent);
+	tidy_payloads(s, args, *ret);
 	return r;
 }
 
@@ -304,6 +332,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	if (r < 0)
 		json_decref(o);
 	*ret = r == 0 ? with_agent(o, agent) : NULL;
+	tidy_payloads(s, args, *ret);
 	return r;
 }
 

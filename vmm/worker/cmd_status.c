@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "vmm/worker/commands.h"
+#include "vmm/worker/payloads.h"
 
 #define HISTORY_DEFAULT 100
 #define AGENT_BUDGET_US 5000000u
@@ -35,7 +36,8 @@ int command_query_patches(struct session *s, json_t *args, json_t **ret, struct 
 		if (!release[0])
 			release = p->begin->boot.release;
 	}
-	*ret = json_pack("{s:s, s:s, s:o}", "vm", s->target.vm, "release", release, "patches", patches);
+	*ret = json_pack("{s:s, s:s, s:o, s:o}", "vm", s->target.vm, "release", release, "patches", patches, "payloads",
+			 payloads_json(s));
 	return 0;
 }
 
@@ -68,6 +70,32 @@ static int verify_patch(struct session *s, const struct patch_record *p, json_t 
 			json_array_append_new(differences, difference(p, site, holds, found));
 	}
 	return 0;
+}
+
+/* Nobody but us may write to a payload. */
+static int verify_payloads(struct session *s, json_t *differences, struct err *e)
+{
+	char expected[16], found[16];
+	int r = 0;
+
+	for (const struct payload_memory *m = s->payloads.first; m && r >= 0; m = m->next) {
+		uint32_t crc = 0;
+
+		if (!payloads_in_use(s, m))
+			continue;
+		r = payloads_crc(s, m, &crc, e);
+		if (r == -EFAULT)
+			r = 0;
+		if (r < 0 || crc == m->crc)
+			continue;
+		snprintf(expected, sizeof(expected), "%08x", m->crc);
+		snprintf(found, sizeof(found), "%08x", crc);
+		json_array_append_new(differences,
+				      json_pack("{s:s, s:o, s:s, s:s, s:s, s:s}", "patch", m->patch, "address",
+						qmp_address(m->gva), "symbol", "payload", "expected", expected, "found",
+						found, "holds", "foreign"));
+	}
+	return r;
 }
 
 /* The same patches as the guest sees them, where it has an agent. */
@@ -109,6 +137,8 @@ int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct e
 		sites += (json_int_t)p->begin->plan->n_sites;
 		r = verify_patch(s, p, differences, e);
 	}
+	if (r == 0)
+		r = verify_payloads(s, differences, e);
 	if (r < 0) {
 		json_decref(differences);
 		return r;

@@ -84,6 +84,8 @@ static int keep_record(struct journal_visitor *v, json_t *record)
 		c->begin = json_incref(record);
 	} else if (has_type(record, "lost") || has_type(record, "forget")) {
 		return listed_patch(c, record) ? keep(c, record) : 0;
+	} else if (has_type(record, "memory")) {
+		return payload_list_has(&c->s->payloads, record) ? keep(c, record) : 0;
 	} else if (has_type(record, "end")) {
 		c->n_past--;
 		return keep_end(c, record, recent);

@@ -15,6 +15,9 @@
  *   forget  patch, time                  its record is dropped (nothing of it is in the guest)
  *   hold    time, traps                  reads, or traps that are counted, are about to stop a running VM for short moments
  *   release time                         ... and are over
+ *   memory  patch, time, address, size, crc, shows_code, base, build_id, release, pid, pid_start
+ *                                        memory of the guest was allocated for a patch's payload
+ *   memory-free  address, time           ... and given back, or lost with the boot
  *   past    (as query-history tells it)  what a rewrite keeps of a transaction that no longer matters
  */
 #ifndef VMPOKE_VMM_WORKER_JOURNAL_H

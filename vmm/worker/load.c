@@ -99,6 +99,16 @@ static int load_release(struct session *s, json_t *record)
 	return 0;
 }
 
+static int load_memory(struct session *s, json_t *record)
+{
+	return payload_list_load(&s->payloads, record);
+}
+
+static int load_memory_free(struct session *s, json_t *record)
+{
+	return payload_list_load_free(&s->payloads, record);
+}
+
 /* Only query-history wants to know. */
 static int load_past(struct session *s, json_t *record)
 {
@@ -114,6 +124,7 @@ static const struct {
 	{ "begin", load_begin }, { "state", load_state }, { "end", load_end },
 	{ "lost", load_lost },	 { "forget", load_forget }, { "hold", load_hold },
 	{ "release", load_release }, { "past", load_past },
+	{ "memory", load_memory }, { "memory-free", load_memory_free },
 };
 
 static int load_record(struct journal_visitor *v, json_t *record)

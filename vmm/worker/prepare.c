@@ -11,20 +11,23 @@
 #include "vmm/guest/vmlinux.h"
 #include "vmm/kind/kind.h"
 #include "vmm/kvm/machine.h"
+#include "vmm/payload/payload.h"
 #include "vmm/worker/choose.h"
 
 void prepared_clear(struct prepared *p)
 {
 	free(p->text);
 	patchfile_free(p->file);
+	free(p->object);
+	payload_free(p->payload);
 	plan_free(p->plan);
 	vmlinux_free(p->vmlinux);
 	*p = (struct prepared){ 0 };
 }
 
-static int store_path(const struct session *s, const char *name, const char *suffix, char *buf, size_t cap)
+int prepare_store_path(const struct session *s, const char *name, const char *suffix, char *buf, size_t cap)
 {
-	int n = snprintf(buf, cap, "%s/patches/%s/%s.yaml%s", s->state_dir, s->target.vm, name, suffix);
+	int n = snprintf(buf, cap, "%s/patches/%s/%s%s", s->state_dir, s->target.vm, name, suffix);
 
 	return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
 }
@@ -32,7 +35,7 @@ static int store_path(const struct session *s, const char *name, const char *suf
 static int read_stored(const struct session *s, const char *name, char **ret, size_t *ret_len)
 {
 	char path[4096];
-	int r = store_path(s, name, "", path, sizeof(path));
+	int r = prepare_store_path(s, name, ".yaml", path, sizeof(path));
 
 	return r < 0 ? r : read_file(path, PATCHFILE_SIZE_MAX, ret, ret_len);
 }
@@ -69,7 +72,8 @@ int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct e
 		if (r < 0)
 			return r;
 	}
-	return patchfile_parse(ret->text, ret->text_len, filename ? filename : name ? name : "patch", &ret->file, e);
+	int r = patchfile_parse(ret->text, ret->text_len, filename ? filename : name ? name : "patch", &ret->file, e);
+	return r < 0 ? r : prepare_object(s, args, name, ret, e);
 }
 
 static int check_gates(const struct patchfile *file, const struct guest_facts *f, struct err *e)
@@ -173,10 +177,15 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
 	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
 	__attribute__((cleanup(kind_image_clear))) struct kind_image image = { .vmlinux = p->vmlinux };
-	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest, .tables = &tables, .image = &image };
 	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 
+	if (r == 0 && p->file->object[0] && !p->object)
+		r = err_set(e, ERR_USAGE, EINVAL, NULL, "the patch has sites of kind function: give their object file ('object')");
+	if (r == 0 && p->object && !p->payload)
+		r = prepare_payload(s, p, e);
+	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest, .tables = &tables, .image = &image,
+				    .payload = p->payload, .payload_base = p->payload_base };
 	if (p->file->n_sites > SITES_WITHOUT_INDEX)
 		guest_names_index(s->guest);
 	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
@@ -202,10 +211,10 @@ static int make_parents(const struct session *s)
 	return 0;
 }
 
-static int write_synced(const char *path, const char *text, size_t len)
+int prepare_write_synced(const char *path, const void *bytes, size_t len)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = fd < 0 ? -errno : write_full(fd, text, len);
+	int r = fd < 0 ? -errno : write_full(fd, bytes, len);
 
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
@@ -217,12 +226,16 @@ int prepare_store(struct session *s, const struct prepared *p, struct err *e)
 	char path[4096], temp[4096];
 	int r = make_parents(s);
 
+	if (r == 0 && p->object && prepare_same_text(s, p))
+		return 0; /* it was stored once: what is there is not touched */
 	if (r == 0)
-		r = store_path(s, p->file->name, "", path, sizeof(path));
+		r = prepare_store_object(s, p);
 	if (r == 0)
-		r = store_path(s, p->file->name, ".new", temp, sizeof(temp));
+		r = prepare_store_path(s, p->file->name, ".yaml", path, sizeof(path));
 	if (r == 0)
-		r = write_synced(temp, p->text, p->text_len);
+		r = prepare_store_path(s, p->file->name, ".yaml.new", temp, sizeof(temp));
+	if (r == 0)
+		r = prepare_write_synced(temp, p->text, p->text_len);
 	if (r == 0 && rename(temp, path) < 0)
 		r = -errno;
 	if (r < 0)
@@ -237,7 +250,7 @@ bool prepare_same_text(struct session *s, const struct prepared *p)
 	size_t len;
 
 	return read_stored(s, p->file->name, &stored, &len) == 0 && len == p->text_len &&
-	       memcmp(stored, p->text, len) == 0;
+	       memcmp(stored, p->text, len) == 0 && prepare_same_object(s, p);
 }
 
 int prepare_inverse(const struct poke_plan *plan, unsigned caps, struct poke_plan **ret)

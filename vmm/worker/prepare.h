@@ -5,11 +5,17 @@
 
 #include "vmm/worker/session.h"
 
+struct payload;
+
 struct prepared {
 	char *text;	  /* the patch file, as given or as stored */
 	size_t text_len;
 	struct patchfile *file;
 	struct vmlinux *vmlinux; /* the file of the guest's kernel, where a kind needs it and somebody has it */
+	uint8_t *object; /* the object file that goes with it; NULL: it has no sites of kind function */
+	size_t object_len;
+	struct payload *payload; /* made of it by prepare_plan() ... */
+	uint64_t payload_base;	 /* ... for this address; at first one where it may not be in the end */
 	struct poke_plan *plan; /* n_sites 0: the guest already holds the new bytes */
 };
 
@@ -28,7 +34,21 @@ int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct 
 /* Gates (release, build-id), symbols, kinds, overlap with patches that are in, plan. Needs prepare_file(). */
 int prepare_plan(struct session *s, struct prepared *p, struct err *e);
 
-/* STATE/patches/VM/NAME.yaml, replaced atomically. */
+/* object.c: the payload, opened and linked to where there might be memory for it: whatever is wrong with it shows. */
+int prepare_payload(struct session *s, struct prepared *p, struct err *e);
+/* Links the payload to base; image has payload_size() bytes. */
+int prepare_image(struct session *s, struct prepared *p, uint64_t base, uint8_t *image, struct err *e);
+/* The object of a request, or the stored one of a patch that was named. */
+int prepare_object(struct session *s, json_t *args, bool stored, struct prepared *p, struct err *e);
+/* STATE/patches/VM/NAME.o. 0 also when there is none to be stored. */
+int prepare_store_object(struct session *s, const struct prepared *p);
+bool prepare_same_object(struct session *s, const struct prepared *p);
+/* "STATE/patches/VM/NAME" and suffix. -ENAMETOOLONG. */
+int prepare_store_path(const struct session *s, const char *name, const char *suffix, char *buf, size_t cap);
+/* Writes it anew, and to the disk. */
+int prepare_write_synced(const char *path, const void *bytes, size_t len);
+
+/* STATE/patches/VM/NAME.yaml, replaced atomically, and NAME.o. */
 int prepare_store(struct session *s, const struct prepared *p, struct err *e);
 
 /* True when the stored text of that patch is the given one. */

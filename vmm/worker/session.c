@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "vmm/kvm/machine.h"
+#include "vmm/worker/payloads.h"
 #include "vmm/worker/recover.h"
 
 #define EARLY_MAX 256
@@ -117,6 +118,7 @@ void session_clear(struct session *s)
 {
 	detach(s, "the worker is ending");
 	patch_list_clear(&s->patches);
+	payload_list_clear(&s->payloads);
 	trace_clear(&s->trace);
 	transaction_free(s->open);
 	s->open = NULL;
@@ -138,6 +140,7 @@ static void lose_patch(struct session *s, struct patch_record *p)
 
 void session_lose_patches(struct session *s)
 {
+	payloads_lose(s);
 	for (struct patch_record *p = s->patches.first; p; p = p->next)
 		if (p->status != PATCH_LOST)
 			lose_patch(s, p);
@@ -352,10 +355,9 @@ static int append_hold(struct session *s, bool traps, struct err *e)
 	return r;
 }
 
-int session_hold(struct session *s, struct err *e)
+int session_hold_paused(struct session *s, struct err *e)
 {
-	if (s->held || !s->backend || s->info.state != BACKEND_RUNNING ||
-	    ((s->info.caps & BACKEND_LIVE_READ) && (s->info.caps & BACKEND_LIVE_REGS)))
+	if (s->held || !s->backend || s->info.state != BACKEND_RUNNING)
 		return 0;
 	return append_hold(s, false, e);
 }
@@ -363,6 +365,13 @@ int session_hold(struct session *s, struct err *e)
 int session_hold_traps(struct session *s, struct err *e)
 {
 	return append_hold(s, true, e);
+}
+
+int session_hold(struct session *s, struct err *e)
+{
+	if ((s->info.caps & BACKEND_LIVE_READ) && (s->info.caps & BACKEND_LIVE_REGS))
+		return 0;
+	return session_hold_paused(s, e);
 }
 
 void session_release(struct session *s)

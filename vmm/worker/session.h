@@ -13,6 +13,7 @@
 #include "vmm/worker/agent.h"
 #include "vmm/worker/control.h"
 #include "vmm/worker/journal.h"
+#include "vmm/worker/payload_list.h"
 #include "vmm/worker/record.h"
 #include "vmm/worker/trace.h"
 
@@ -44,6 +45,7 @@ struct session {
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
 
 	struct patch_list patches;
+	struct payload_list payloads; /* memory of the guest that is ours */
 	struct transaction *open; /* begun by a dead predecessor, neither ended nor recovered yet */
 	enum poke_state open_state; /* the last state it logged */
 	bool open_running;	 /* the VM ran before that transaction paused it */
@@ -118,6 +120,8 @@ int session_hold(struct session *s, struct err *e);
 /* The same for traps that outlive a worker, as those of a gdb stub do; always recorded. */
 int session_hold_traps(struct session *s, struct err *e);
 void session_release(struct session *s);
+/* The same for who stops a running VM himself, whatever the backend can read live. */
+int session_hold_paused(struct session *s, struct err *e);
 
 /* Sends PATCH_STATUS_CHANGE. */
 void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed);

@@ -7,6 +7,7 @@
 
 #include "vmm/guest/modules.h"
 #include "vmm/worker/agent_use.h"
+#include "vmm/worker/blocker.h"
 #include "vmm/worker/session.h"
 
 /* Asks the guest's stacks, in the engine's terms. */
@@ -34,10 +35,8 @@ int stacks_scan(struct poke_quiesce *q, const struct vcpu_regs *regs, size_t n_r
 	int r = guest_stacks_scan(s->guest, regs, n_regs, ranges, n,
 				  tasks_left ? GUEST_STACKS_NOT_TASKS : GUEST_STACKS_ALL, &who, e);
 	if (r > 0)
-		err_set_addr(e, ERR_TIMEOUT, EBUSY, "busy", who.address,
-			     "%s is busy: %s%s%s (pid %d) returns to 0x%llx inside it",
-			     who.range < plan->n_sites ? plan->sites[who.range].label : "an excluded range", who.where,
-			     who.comm[0] ? " of " : "", who.comm, who.pid, (unsigned long long)who.address);
+		blocker_describe(s->guest, &who,
+				 who.range < plan->n_sites ? plan->sites[who.range].label : "an excluded range", e);
 	return r;
 }
 

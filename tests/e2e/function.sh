@@ -1,0 +1,193 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Kind `function`: functions compiled here put into a running stock kernel, through the context that
+# its agent lends. A payload replaces __do_sys_getpgrp, one in which a task sleeps is not freed
+# before the task has left, what cannot work is refused, the worker dies at every step.
+# shellcheck source=tests/lib.sh
+. "$(dirname "$(readlink -f "$0")")/../lib.sh"
+guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip function "no guest kernel with modules"; finish; }
+# shellcheck source=tests/e2e/function-lib.sh
+. "$root/tests/e2e/function-lib.sh"
+
+compile() { # NAME [FLAGS...]; the text on stdin
+	local name=$1
+	shift
+	cat >"$work/$name.c"
+	gcc "${kernel_flags[@]}" "$@" -c "$work/$name.c" -o "$work/$name.o" 2>"$work/gcc.log" || why "gcc: $(head -n 1 "$work/gcc.log")"
+}
+
+refused() { # EXIT CODE, PATTERN, vmpoke arguments...
+	local code=$1 pattern=$2
+	shift 2
+	vp "$@"
+	expect_eq "exit code of vmpoke $*" "$RC" "$code" || why "$WHY ($ERR)" || return
+	grep -qE -- "$pattern" <<<"$ERR" || why "the sentence is: $ERR"
+}
+
+objects() {
+	compile number <<-'END' || return
+		extern int int_sqrt(unsigned long);
+		static const int table[] = { 100, 200, 300, 4242 };
+		static __attribute__((noinline)) int pick(unsigned long i) { return table[int_sqrt(i)]; }
+		long number(void);
+		long number(void) { return pick(9); }
+	END
+	compile sleeper <<-'END' || return
+		extern unsigned long msleep_interruptible(unsigned int);
+		long sleeper(void);
+		long sleeper(void) { msleep_interruptible(3600000); return 4242; }
+	END
+	patch_of number __do_sys_getpgrp number
+	patch_of sleeper __do_sys_getpgrp sleeper
+}
+
+# Without an agent there is nobody who could get memory.
+no_agent() {
+	add_web || return
+	vp_ok check web "$work/number.yaml" || return
+	refused 5 "only its agent can have it do so: no agent answers" apply web "$work/number.yaml" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own && payloads "" || return
+	vm_do web agent && agent_is ready
+}
+
+round() {
+	vp_ok --json check web "$work/number.yaml" || return
+	expect_eq "sites" "$(field '.sites_detail[0] | "\(.symbol) \(.old)"')" "__do_sys_getpgrp+0x0 0f1f440000" || return
+	expect_eq "getpgrp() after a check" "$(vm_pgrp web)" own && payloads "" || return
+	vp_ok --json apply web "$work/number.yaml" || return
+	echo "# apply: $(field .elapsed_us) us, pause $(field .longest_pause_us) us"
+	expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 && verify_clean web && payloads in-use || return
+	vp_ok --json apply web "$work/number.yaml" || return
+	expect_eq "changed by the second" "$(field .changed)" false || return
+	vp_ok --json revert web number || return
+	expect_eq "payload of the reverted" "$(field '[.payloads[].state] | join(" ")')" freed || why "$WHY: $(field '.payloads[].why')" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own && payloads "" || return
+	# By name: the object was kept beside the text.
+	cmp -s "$work/number.o" "$work/state/patches/web/number.o" || why "the object was not stored" || return
+	vp_ok apply web number && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
+	vp_ok revert web "$work/number.yaml" && payloads ""
+}
+
+# Plain `gcc -c` of this distribution: position-independent, no kernel flag at all.
+plain() {
+	printf 'extern int int_sqrt(unsigned long);\nlong plain(void);\nlong plain(void) { return int_sqrt(4242 * 4242); }\n' >"$work/plain.c"
+	gcc -O2 -c "$work/plain.c" -o "$work/plain.o" && patch_of plain __do_sys_getpgrp plain || return
+	vp_ok apply web "$work/plain.yaml" && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
+	vp_ok revert web plain && payloads ""
+}
+
+# Who is in the payload is named, and it stays until he has left.
+sleeper() {
+	local mark pid
+	vp_ok apply web "$work/sleeper.yaml" || return
+	mark=$(vm_mark web)
+	vm_do web sleeper || return
+	pid=$(tail -n "+$((mark + 1))" "$work/web/console" | tr -d '\r' | sed -n 's/^SLEEPER //p')
+	vp_ok --json revert web sleeper || return
+	expect_eq "the payload" "$(field '.payloads[0] | "\(.state) \(.blocker.comm) \(.blocker.pid) \(.blocker.where)"')" \
+		"kept getpgrp-once $pid task stack" || why "$WHY: $(field '.payloads[0].why')" || return
+	echo "# $(field '.payloads[0].why')"
+	payloads unused || return
+	# Something else may be applied and reverted meanwhile.
+	vp_ok apply web "$work/number.yaml" && payloads "unused in-use" || return
+	vm_do web unsleeper || return
+	vp_ok --json revert web number || return
+	expect_eq "payloads" "$(field '[.payloads[].state] | join(" ")')" "freed freed" || why "$WHY: $OUT" || return
+	payloads "" && expect_eq "getpgrp()" "$(vm_pgrp web)" own
+}
+
+# A task asleep inside an excluded range is who the answer names.
+busy() {
+	local mark pid
+	cat >"$work/busy.yaml" <<-'END'
+		vmpoke: 1
+		name: busy
+		exclude: [ { from: do_nanosleep, to: do_nanosleep+0x60 }, { from: do_nanosleep+0x60, to: do_nanosleep+0xb0 } ]
+		sites:
+		  - { at: __x64_sys_getpgrp, kind: return, value: 4242 }
+	END
+	mark=$(vm_mark web)
+	vm_do web nap 600 || return
+	pid=$(tail -n "+$((mark + 1))" "$work/web/console" | tr -d '\r' | sed -n 's/^NAP //p')
+	refused 6 "busy: task stack of sleep \(pid $pid\) returns to do_nanosleep\+0x[0-9a-f]+ inside it" apply web "$work/busy.yaml" --timeout 500 || return
+	vp --json qmp '{"execute": "patch-apply", "arguments": {"vm": "web", "patch": "busy", "timeout": 300}}'
+	expect_eq "blocker" "$(jq -r '.. | .blocker? // empty | "\(.comm) \(.pid) \(.where)"' <<<"$OUT$ERR" | head -n 1)" \
+		"sleep $pid task stack" || why "$WHY: $OUT$ERR" || return
+	vm_do web unnap && vp_ok apply web "$work/busy.yaml" && vp_ok revert web busy
+}
+
+# What must not get in; each says why.
+refusals() {
+	compile bad <<-'END' || return
+		extern long no_such_function(void);
+		static int counter;
+		long missing(void), variable(void), red(int), fits(void);
+		long missing(void) { return no_such_function(); }
+		long variable(void) { return ++counter; }
+		long fits(void) { return 1; }
+	END
+	patch_of missing __do_sys_getpgrp missing bad.o
+	refused 5 "'no_such_function' is not in the guest's kernel" apply web "$work/missing.yaml" || return
+	compile var -ffunction-sections <<<'int v; long variable(void); long variable(void) { return ++v; }' || return
+	patch_of variable __do_sys_getpgrp variable var.o
+	refused 5 "no memory for variables" apply web "$work/variable.yaml" || return
+	printf 'extern long int_sqrt(long); long red(int a); long red(int a) { volatile int b[4]; b[a & 3] = a; return b[1]; }\n' >"$work/red.c"
+	gcc -O0 -fno-stack-protector -c "$work/red.c" -o "$work/red.o" && patch_of red __do_sys_getpgrp red || return
+	refused 3 "below the stack pointer.*-mno-red-zone" check web "$work/red.yaml" || return
+	patch_of nothing __do_sys_getpgrp nothing number.o
+	refused 5 "defines no function 'nothing'" apply web "$work/nothing.yaml" || return
+	patch_of text __do_sys_getpgrp number number.c
+	refused 2 "number.c: not an object file" apply web "$work/text.yaml" || return
+	patch_of gone __do_sys_getpgrp number gone.o
+	refused 4 "cannot read .*gone.o" apply web "$work/gone.yaml" || return
+	payloads ""
+}
+
+# The worker dies; the next one knows of the memory, and gives it back.
+worker_dies() { # POINT VERB
+	local died
+	[ "$2" = apply ] || vp_ok apply web "$work/number.yaml" || return
+	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
+	died=$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")
+	vp --json "$2" web "$work/number.yaml"
+	daemon_stop && daemon_start || return
+	[ "$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")" -gt "$died" ] || why "the worker did not die at $1" || return
+	agent_is ready && verify_clean web || return
+	vp_ok apply web "$work/number.yaml" && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
+	vp_ok --json revert web "$work/number.yaml" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web)" own && payloads ""
+}
+
+rebooted() {
+	local mark
+	vp_ok apply web "$work/number.yaml" || return
+	mark=$(vm_mark web)
+	vm_mon web '{"execute": "system_reset"}' >/dev/null
+	vm_wait web 60 '^UP ' "$mark" || return
+	vp_ok probe web && payloads "" || return
+	vm_do web agent && agent_is ready
+}
+
+start_guest
+case $? in
+0) ;;
+2) skip function "$WHY"; finish ;;
+*) not_ok "the guest starts" "$WHY"; finish ;;
+esac
+run_case "vmpoked starts" daemon_start
+run_case "gcc makes objects" objects
+run_case "no agent, no memory" no_agent
+run_case "a function of ours in place of the kernel's, and back" round
+run_case "plain gcc -c" plain
+run_case "somebody sleeps in the payload: kept, who is named, then freed" sleeper
+run_case "busy says who" busy
+run_case "what is refused" refusals
+run_case "the worker dies with memory allocated" worker_dies payload-allocated apply
+run_case "the worker dies with it recorded" worker_dies payload-recorded apply
+run_case "the worker dies with the detour half written" worker_dies poke-site-written apply
+run_case "the worker dies while it looks who is inside" worker_dies payload-paused revert
+run_case "the worker dies with it freed" worker_dies payload-freed revert
+run_case "the guest is rebooted" rebooted
+run_case "guest is healthy" vm_healthy web
+daemon_stop
+finish
