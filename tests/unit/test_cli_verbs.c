@@ -376,6 +376,46 @@ static void test_patch_file(void **state)
 	unlink(nul);
 }
 
+/* The object lies beside the patch file; revert has no use for it. */
+static void test_object_file(void **state)
+{
+	static const char text[] = "vmpoke: 1\nname: p1\nsites:\n  - { at: f, kind: function, object: f.o, symbol: g }\n";
+	static const char kept[] = "{\"vm\": \"web1\", \"patch\": \"p1\", \"state\": \"reverted\", \"changed\": true, \"mode\": \"stopped\", "
+				   "\"why\": \"w\", \"sites\": 1, \"barriers\": 0, \"forced_exits\": 0, \"steps\": 0, \"retries\": 0, "
+				   "\"longest_pause_us\": 1, \"elapsed_us\": 2, \"payloads\": [{\"patch\": \"p1\", \"address\": \"0xffffffffc0000000\", "
+				   "\"size\": 4096, \"state\": \"kept\", \"why\": \"somebody is in it\"}]}";
+	char path[128], object[128], want[1024], revert[1024], reply[1024], err[256];
+	struct cli_case cases[] = {
+		{ "object of a file", { "apply", "web1", path, "-q" }, { { "patch-apply", want, APPLIED("applied", "true") } }, 0,
+		  "applied p1 to web1 (stopped: no gentler road)\n", "" },
+		{ "payload kept", { "revert", "web1", path, "-q" }, { { "patch-revert", revert, reply } }, 0, NULL, "" },
+		{ "no object", { "apply", "web1", path }, {}, 4, "", err },
+	};
+	json_auto_t *args = json_pack("{s:s, s:s, s:s}", "vm", "web1", "text", text, "filename", "");
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/p1.yaml", program_dir);
+	snprintf(object, sizeof(object), "%s/f.o", program_dir);
+	snprintf(reply, sizeof(reply), "\"return\": %s", kept);
+	file_write(path, text, strlen(text));
+	file_write(object, "\x7f" "ELF", 4);
+	json_object_set_new(args, "filename", json_string(path));
+	char *without = json_dumps(args, 0);
+	snprintf(revert, sizeof(revert), "%s", without);
+	free(without);
+	json_object_set_new(args, "object", json_string("7f454c46"));
+	char *with = json_dumps(args, 0);
+	snprintf(want, sizeof(want), "%s", with);
+	free(with);
+	cases_run(cases, 1);
+	cases[1].out = "reverted p1 on web1 (stopped: w)\n  payload of p1 at 0xffffffffc0000000, 4096 bytes: kept: somebody is in it\n";
+	cases_run(cases + 1, 1);
+	unlink(object);
+	snprintf(err, sizeof(err), "vmpoke: cannot read '%s': No such file or directory\n", object);
+	cases_run(cases + 2, 1);
+	unlink(path);
+}
+
 /* --- status, verify, history --- */
 
 #define PATCHES1 "{\"vm\": \"web1\", \"release\": \"6.1.0\", \"patches\": [{\"name\": \"p1\", \"state\": \"applied\", \"applied_at\": 1795219200, " \
@@ -517,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_sites),
 		cmocka_unit_test(test_patch),
 		cmocka_unit_test(test_patch_file),
+		cmocka_unit_test(test_object_file),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_version_and_qmp),
 		cmocka_unit_test(test_qmp_stdin),

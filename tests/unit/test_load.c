@@ -294,6 +294,81 @@ static void test_end_of_another(void **state)
 	transaction_free(t);
 }
 
+static struct payload_memory memory(const char *patch, uint64_t gva)
+{
+	struct payload_memory m = { .gva = gva, .size = 8192, .crc = 0xfedcba98, .shows_code = gva & 0x1000,
+				    .boot = { .release = "6.1.0", .build_id = "00", .base = 0xffffffff81000000, .pid = 7, .pid_start = 9 } };
+
+	snprintf(m.patch, sizeof(m.patch), "%s", patch);
+	return m;
+}
+
+static void got_memory(const struct payload_memory *m)
+{
+	assert_int_equal(payload_list_add(&w.s.payloads, m), 0);
+	assert_int_equal(journal_append(w.s.journal, payload_record(m), true, NULL), 0);
+}
+
+/* What was allocated in the guest is known to the next worker, until it was given back. */
+static void test_payload_memory(void **state)
+{
+	const struct payload_memory a = memory("a", 0xffffffffc0000000), b = memory("b", 0xffffffffc0003000);
+	struct payload_memory *m;
+
+	(void)state;
+	got_memory(&a);
+	got_memory(&b);
+	assert_int_equal(again(), 0);
+	assert_ptr_equal(w.s.payloads.first, payload_list_find(&w.s.payloads, a.gva));
+	m = payload_list_find(&w.s.payloads, b.gva);
+	assert_non_null(m);
+	assert_true(m->shows_code && m->size == b.size && m->crc == b.crc && m->boot.pid == 7 && m->boot.base == b.boot.base);
+	assert_string_equal(m->patch, "b");
+	assert_int_equal(journal_append(w.s.journal, payload_record_free(&a), true, NULL), 0);
+	assert_int_equal(again(), 0);
+	assert_null(payload_list_find(&w.s.payloads, a.gva));
+	assert_non_null(payload_list_find(&w.s.payloads, b.gva));
+	/* The same address for another patch later. */
+	const struct payload_memory c = memory("c", b.gva);
+	got_memory(&c);
+	assert_int_equal(again(), 0);
+	assert_string_equal(w.s.payloads.first->patch, "c");
+	assert_null(w.s.payloads.first->next);
+	compact_now();
+	assert_int_equal(again(), 0);
+	assert_true(w.s.payloads.first && w.s.payloads.first->gva == c.gva && !w.s.payloads.first->next);
+}
+
+static void test_edited_memory(void **state)
+{
+	static const char *const keys[] = { "patch", "address", "size", "crc", "build_id", "base", "pid", "release" };
+	const struct payload_memory m = memory("a", 0xffffffffc0000000);
+	struct payload_list list = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		json_t *record = payload_record(&m);
+
+		json_object_del(record, keys[i]);
+		assert_int_equal(payload_list_load(&list, record), -EBADMSG);
+		json_object_set_new(record, keys[i], json_integer(-4096));
+		assert_int_equal(payload_list_load(&list, record), -EBADMSG);
+		json_decref(record);
+	}
+	json_t *record = payload_record(&m);
+	json_object_set_new(record, "size", json_integer(4097));
+	assert_int_equal(payload_list_load(&list, record), -EBADMSG);
+	json_object_set_new(record, "size", json_integer(4096));
+	json_object_set_new(record, "address", json_string("0xfffffffffffff000"));
+	assert_int_equal(payload_list_load(&list, record), -EBADMSG);
+	json_decref(record);
+	assert_null(list.first);
+	for (uint64_t i = 0; i < PAYLOADS_MAX; i++)
+		assert_int_equal(payload_list_add(&list, &(struct payload_memory){ .gva = i << 12 }), 0);
+	assert_int_equal(payload_list_add(&list, &m), -E2BIG);
+	payload_list_clear(&list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +378,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_edited, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_of_another, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_payload_memory, setup, teardown),
+		cmocka_unit_test(test_edited_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -429,6 +429,7 @@ static void test_error_round_trip(void **state)
 		err_set_addr(&e, (enum err_kind)k, EBUSY, "kprobe", 0xffffffff81000000u, "site %d", 2);
 		strcpy(e.vm, "web1");
 		strcpy(e.override, "--wait");
+		e.blocker = (struct err_blocker){ "task stack", k % 2 ? 4711 : -1, "sleep", "do_nanosleep+0x7b" };
 		json_t *j = qmp_error_to_json(&e);
 		assert_string_equal(json_string_value(json_object_get(j, "class")), err_qmp_class(e.kind));
 		assert_int_equal(qmp_error_from_json(j, &back), -EBUSY);
@@ -439,6 +440,10 @@ static void test_error_round_trip(void **state)
 		assert_string_equal(back.vm, e.vm);
 		assert_string_equal(back.text, e.text);
 		assert_string_equal(back.override, e.override);
+		assert_string_equal(back.blocker.where, e.blocker.where);
+		assert_string_equal(back.blocker.comm, e.blocker.comm);
+		assert_string_equal(back.blocker.symbol, e.blocker.symbol);
+		assert_int_equal(back.blocker.pid, e.blocker.pid);
 		json_decref(j);
 	}
 }
