@@ -14,8 +14,10 @@
 
 #include <cmocka.h>
 
+#include "tests/fake/elf_object.h"
 #include "tests/fake/guest_image.h"
 #include "vmm/worker/commands.h"
+#include "vmm/worker/payloads.h"
 
 #define PLACE (IMAGE_FUNC + 8)
 
@@ -279,6 +281,162 @@ static void test_silent_monitor(void **state)
 	close(fd);
 }
 
+/* --- kind function --- */
+
+#define FUNCTION_TEXT \
+	"vmpoke: 1\nname: f\nsites:\n  - { at: do_nothing, kind: function, object: f.o, symbol: fixed }\n"
+#define MEMORY (IMAGE_ETEXT + 0x1000) /* some page of the image, as if it had been allocated for a payload */
+
+/* "fixed" of an object, a call of `calls`; in hex. */
+static json_t *object_hex(const char *calls)
+{
+	static const uint8_t code[] = { 0xe8, 0, 0, 0, 0, 0xc3 };
+	static struct elf_object o;
+	char hex[2 * sizeof(o.bytes) + 1];
+
+	elf_object_begin(&o);
+	size_t section = elf_object_section(&o, ".text", SHF_ALLOC | SHF_EXECINSTR, code, sizeof(code));
+	elf_object_symbol(&o, "fixed", STT_FUNC, section, 0);
+	elf_object_rela(&o, section, 1, R_X86_64_PLT32, elf_object_symbol(&o, calls, STT_NOTYPE, SHN_UNDEF, 0), -4);
+	elf_object_end(&o);
+	hex_encode(o.bytes, o.len, hex);
+	return json_string(hex);
+}
+
+/* -errno of a command on FUNCTION_TEXT with this object (stolen; NULL: none). */
+static int try(int (*command)(struct session *, json_t *, json_t **, struct err *), json_t *object, struct err *e)
+{
+	json_t *args = json_pack("{s:s, s:s}", "vm", "web1", "text", FUNCTION_TEXT), *value = NULL;
+
+	*e = (struct err){ 0 };
+	if (object)
+		json_object_set_new(args, "object", object);
+	int r = command(&w.s, args, &value, e);
+	if (r == 0)
+		assert_string_equal(json_string_value(json_object_get(value, "state")), "applicable");
+	json_decref(value);
+	json_decref(args);
+	return r;
+}
+
+static void test_function_without_agent(void **state)
+{
+	struct err e;
+
+	(void)state;
+	assert_int_equal(try(command_patch_check, object_hex("do_something"), &e), 0);
+	assert_int_equal(try(command_patch_apply, object_hex("do_something"), &e), -EOPNOTSUPP);
+	assert_string_equal(e.rule, "borrow-agent");
+	assert_int_equal(try(command_patch_check, object_hex("no_such_thing"), &e), -ENOENT);
+	assert_string_equal(e.rule, "payload-symbol");
+	assert_int_equal(try(command_patch_check, NULL, &e), -EINVAL);
+	assert_int_equal(e.kind, ERR_USAGE);
+	assert_int_equal(try(command_patch_check, json_string("7f45zz"), &e), -EINVAL);
+	assert_int_equal(try(command_patch_check, json_string("7f454c46"), &e), -EBADMSG);
+	assert_null(w.s.payloads.first);
+	assert_null(w.s.patches.first);
+	assert_true(w.running && *guest_image_at(&w.image, IMAGE_FUNC) == 0x90);
+}
+
+/* As if it had been placed there by this worker, in this boot. */
+static struct payload_memory placed(void)
+{
+	struct payload_memory m = { .patch = "f", .gva = MEMORY, .size = 4096 };
+	struct err e = { 0 };
+
+	assert_int_equal(session_guest(&w.s, NULL, &e), 0);
+	m.boot = session_boot(&w.s);
+	assert_int_equal(payloads_crc(&w.s, &m, &m.crc, &e), 0);
+	return m;
+}
+
+/* What becomes of it, and why it is kept. */
+static void released(const struct payload_memory *m, const char *want_state, const char *why)
+{
+	assert_int_equal(payload_list_add(&w.s.payloads, m), 0);
+	json_t *told = payloads_release(&w.s, 1000000), *o = json_array_get(told, 0);
+
+	assert_int_equal(json_array_size(told), want_state ? 1 : 0);
+	if (want_state)
+		assert_string_equal(json_string_value(json_object_get(o, "state")), want_state);
+	if (why && !strstr(json_string_value(json_object_get(o, "why")), why))
+		fail_msg("%s", json_string_value(json_object_get(o, "why")));
+	assert_int_equal(w.s.payloads.first != NULL, !want_state || strcmp(want_state, "kept") == 0);
+	assert_true(w.running);
+	json_decref(told);
+	payload_list_clear(&w.s.payloads);
+}
+
+static void test_payload_is_kept(void **state)
+{
+	struct payload_memory m = placed();
+	uint64_t at = w.image.stack[TASK_ONE] + IMAGE_STACK - 64, word;
+
+	(void)state;
+	released(&m, "kept", "no way to an agent"); /* nobody is in it, and nobody is there to free it */
+	memcpy(&word, guest_image_at(&w.image, at), sizeof(word));
+	guest_image_put64(&w.image, at, MEMORY); /* the first byte counts as well */
+	released(&m, "kept", "task stack of ");
+	guest_image_put64(&w.image, at, MEMORY + 4095);
+	released(&m, "kept", "(pid 1)");
+	guest_image_put64(&w.image, at, MEMORY + 4096);
+	released(&m, "kept", "no way to an agent");
+	guest_image_put64(&w.image, at, word);
+	w.image.regs[0].rip = MEMORY + 8;
+	released(&m, "kept", "vCPU 0");
+	w.image.regs[0].rip = IMAGE_HANDLER;
+	m.shows_code = true;
+	released(&m, "kept", "addresses of its own code");
+}
+
+/* Memory of another boot is nobody's to free: it is forgotten. */
+static void test_payload_of_another_boot(void **state)
+{
+	struct payload_memory m = placed(), other = m;
+
+	(void)state;
+	other.boot.base += 0x200000;
+	released(&other, "freed", NULL);
+	other = m;
+	other.boot.pid = w.s.info.pid + 1;
+	released(&other, w.s.info.pid ? "freed" : "kept", NULL);
+	other = m;
+	other.crc++;
+	released(&other, "freed", NULL);
+	other = m;
+	other.gva = UINT64_C(0xffffffffff000000); /* not mapped */
+	released(&other, "freed", NULL);
+	assert_int_equal(payload_list_add(&w.s.payloads, &m), 0);
+	session_lose_patches(&w.s);
+	assert_null(w.s.payloads.first);
+}
+
+/* A jump that is in leads there: not even looked at. */
+static void test_payload_in_use(void **state)
+{
+	char jump[256];
+	const struct payload_memory m = placed();
+	uint32_t rel = (uint32_t)(MEMORY + 16 - (IMAGE_FUNC + 13));
+	struct err e = { 0 };
+	json_t *value = NULL;
+
+	(void)state;
+	snprintf(jump, sizeof(jump), "vmpoke: 1\nname: p\nsites:\n  - { at: do_nothing+0x8, kind: bytes, old: \"9090909090\", "
+		 "new: \"e9%02x%02x%02x%02x\" }\n", rel & 255, rel >> 8 & 255, rel >> 16 & 255, rel >> 24);
+	json_t *args = json_pack("{s:s, s:s}", "vm", "web1", "text", jump);
+	if (command_patch_apply(&w.s, args, &value, &e) < 0)
+		fail_msg("%s", e.text);
+	released(&m, NULL, NULL);
+	json_decref(value);
+	value = NULL;
+	assert_int_equal(payload_list_add(&w.s.payloads, &m), 0);
+	assert_int_equal(command_patch_revert(&w.s, args, &value, &e), 0);
+	json_t *told = json_object_get(value, "payloads");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(told, 0), "state")), "kept");
+	json_decref(value);
+	json_decref(args);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +445,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_done_after_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recovery_must_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent_monitor, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_function_without_agent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_payload_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_payload_of_another_boot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_payload_in_use, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
