@@ -40,6 +40,20 @@ static void patch_print(struct cli *c, json_t *patch)
 	}
 }
 
+/* Those that no patch leads to any more; the others are part of their patch. */
+static void unused_print(struct cli *c, json_t *payloads)
+{
+	struct output *o = &c->out;
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(payloads, i, p)
+		if (strcmp(output_field(o, p, "state"), "unused") == 0)
+			output_line(o, 2, "kept", output_format(o, "payload of %s at %s, %s bytes: no patch leads there any more",
+								output_field(o, p, "patch"), output_field(o, p, "address"),
+								output_field(o, p, "size")));
+}
+
 static void status_print(struct cli *c, json_t *status)
 {
 	struct output *o = &c->out;
@@ -54,6 +68,7 @@ static void status_print(struct cli *c, json_t *status)
 	json_array_foreach(patches, i, patch) {
 		patch_print(c, patch);
 	}
+	unused_print(c, json_object_get(status, "payloads"));
 }
 
 static int status_fetch(struct cli *c, const char *vm, json_t **ret, struct err *e)

@@ -389,6 +389,10 @@ static void test_object_file(void **state)
 		{ "object of a file", { "apply", "web1", path, "-q" }, { { "patch-apply", want, APPLIED("applied", "true") } }, 0,
 		  "applied p1 to web1 (stopped: no gentler road)\n", "" },
 		{ "payload kept", { "revert", "web1", path, "-q" }, { { "patch-revert", revert, reply } }, 0, NULL, "" },
+		{ "unused", { "status", "web1" }, { { "query-patches", "{\"vm\": \"web1\"}", "\"return\": {\"vm\": \"web1\", \"patches\": [], "
+		  "\"payloads\": [{\"patch\": \"a\", \"address\": \"0xffffffffc0000000\", \"size\": 4096, \"state\": \"in-use\"}, "
+		  "{\"patch\": \"b\", \"address\": \"0xffffffffc0001000\", \"size\": 8192, \"state\": \"unused\"}]}" } }, 0,
+		  "vm: web1\n  patches: none\n  kept: payload of b at 0xffffffffc0001000, 8192 bytes: no patch leads there any more\n", "" },
 		{ "no object", { "apply", "web1", path }, {}, 4, "", err },
 	};
 	json_auto_t *args = json_pack("{s:s, s:s, s:s}", "vm", "web1", "text", text, "filename", "");
@@ -412,7 +416,7 @@ static void test_object_file(void **state)
 	cases_run(cases + 1, 1);
 	unlink(object);
 	snprintf(err, sizeof(err), "vmpoke: cannot read '%s': No such file or directory\n", object);
-	cases_run(cases + 2, 1);
+	cases_run(cases + 2, 2);
 	unlink(path);
 }
 
