@@ -303,10 +303,12 @@ static json_t *object_hex(const char *calls)
 	return json_string(hex);
 }
 
+static const char *agent_use = "facts";
+
 /* -errno of a command on FUNCTION_TEXT with this object (stolen; NULL: none). */
 static int try(int (*command)(struct session *, json_t *, json_t **, struct err *), json_t *object, struct err *e)
 {
-	json_t *args = json_pack("{s:s, s:s}", "vm", "web1", "text", FUNCTION_TEXT), *value = NULL;
+	json_t *args = json_pack("{s:s, s:s, s:s}", "vm", "web1", "text", FUNCTION_TEXT, "agent-use", agent_use), *value = NULL;
 
 	*e = (struct err){ 0 };
 	if (object)
@@ -327,6 +329,10 @@ static void test_function_without_agent(void **state)
 	assert_int_equal(try(command_patch_check, object_hex("do_something"), &e), 0);
 	assert_int_equal(try(command_patch_apply, object_hex("do_something"), &e), -EOPNOTSUPP);
 	assert_string_equal(e.rule, "borrow-agent");
+	agent_use = "none";
+	assert_int_equal(try(command_patch_apply, object_hex("do_something"), &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.text, "forbids"));
+	agent_use = "facts";
 	assert_int_equal(try(command_patch_check, object_hex("no_such_thing"), &e), -ENOENT);
 	assert_string_equal(e.rule, "payload-symbol");
 	assert_int_equal(try(command_patch_check, NULL, &e), -EINVAL);
