@@ -200,9 +200,7 @@ static json_t *with_agent(json_t *result, json_t *agent)
 /* Memory in the guest, and the plan anew: now its jumps lead there. */
 static int place_payload(struct session *s, struct prepared *p, json_t *args, struct err *e)
 {
-	const char *use = json_string_value(json_object_get(args, "agent-use"));
-
-	if (use && strcmp(use, "none") == 0)
+	if (agent_use_is(args, "none"))
 		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "borrow-agent",
 			       "memory for code is to be had through the guest's agent only, which 'agent-use' forbids");
 	int r = payloads_place(s, p, timeout_us(args), e);
