@@ -460,7 +460,7 @@ static void test_names(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_false(patch_name_valid(bad[i]));
 	assert_string_equal(patch_kind_name(PATCH_KIND_JUMP), "jump");
-	assert_string_equal(patch_kind_name((enum patch_kind)9), "unknown");
+	assert_string_equal(patch_kind_name((enum patch_kind)99), "unknown");
 }
 
 int main(void)
