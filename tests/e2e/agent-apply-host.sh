@@ -66,13 +66,13 @@ ghosts() { grep -q '^GHOSTS' console; }
 haunted() {
 	for try in 1 2 3; do
 		full apply "$RIG_FILES/demo.yaml" && within 15 ghosts && return
-		vp revert a getpgrp-is-4242 --timeout 20000 || return
+		vp revert a getpgrp-is-4242 --timeout 20 || return
 	done
 	return 1
 }
 check "sleepers look as if they were inside of a function that was replaced" haunted
-check "the scan alone says busy" refused 6 busy revert a getpgrp-is-4242 --mode staged --traps hw --timeout 1500
-check "waiting for all tasks shows that nobody is" full revert getpgrp-is-4242 --mode staged --traps hw --timeout 20000
+check "the scan alone says busy" refused 6 busy revert a getpgrp-is-4242 --mode staged --traps hw --timeout 1.5
+check "waiting for all tasks shows that nobody is" full revert getpgrp-is-4242 --mode staged --traps hw --timeout 20
 check "it was that which showed it" has '"quiescence": "rcu-tasks"'
 check "the guest changes its own text afterwards" goes_on
 check "no complaint of its kernel" sh -c '! grep -E "KMSG|Kernel panic|ILLEGAL" console'
