@@ -9,8 +9,9 @@
 # A thread for each CPU has a price: QEMU 10's TCG now and then goes on executing text
 # that another CPU has overwritten (545 of 18,264 stores in a hot loop, until the
 # same bytes were written again; with one thread none of 1,034, but five times slower).
-# Seen once, cause not known: a stock guest's second vCPU ended in a triple fault while
-# Linux booted. Not again in 24 boots and 880 restarts of that vCPU (offline, online).
+# A guest with several busy vCPUs ends in a triple fault now and then, also while Linux boots.
+# That is the emulator's, not ours: with four vCPUs that fight for paravirt locks it took 30 and 55 s, under
+# our own VMM that only ran KVM_RUN and under QEMU's -accel kvm without vmpoke alike; with one CPU not in 100 s.
 
 lane_run() {
 	local kernel
