@@ -8,14 +8,12 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
-#include "vmm/link/agent_ask.h"
 #include "vmm/worker/agent.h"
+#include "vmm/worker/agent_park.h"
 #include "vmm/worker/session.h"
 #include "vmm/worker/stacks.h"
 
-#define ASK_MS	     1000u
 #define INTERVAL_MS  1u
 #define PARK_MORE_MS 3000u    /* than the change may take */
 #define COME_US	     3000000u /* for the thread to come to its syscall; under load it was seen to take 160 ms */
@@ -44,48 +42,17 @@ void agent_use_without(struct agent_use *u, const char *why)
 
 /* --- the agent's thread --- */
 
-static int ask_park(struct agent_use *u, struct agent_session *agent, uint64_t deadline_us, struct err *e)
-{
-	uint64_t now = now_us(), ms = (deadline_us > now ? (deadline_us - now) / 1000 : 0) + PARK_MORE_MS;
-	struct agent_park_request r = { .call = AGENT_PARK_BORROW,
-					.interval_ms = INTERVAL_MS,
-					.timeout_ms = ms < AGENT_PARK_MAX_MS ? (uint32_t)ms : AGENT_PARK_MAX_MS };
-	struct agent_state state;
-
-	if (getrandom(u->nonce, sizeof(u->nonce), 0) != (ssize_t)sizeof(u->nonce))
-		return err_set(e, ERR_FAILED, EIO, "agent", "no random numbers");
-	memcpy(r.nonce, u->nonce, sizeof(r.nonce));
-	int ret = agent_ask_park(agent, &r, &state, ASK_MS, e);
-	return ret < 0 || state.parked ? ret : err_set(e, ERR_FAILED, EPROTO, "agent", "the agent does not park");
-}
-
-/* One that was left behind is ended first. */
 static int park(struct agent_use *u, uint64_t deadline_us, struct err *e)
 {
-	struct agent_session *agent = worker_agent_ready(u->session, e);
-	const struct agent_hello *h = agent ? agent_session_hello(agent) : NULL;
-	struct agent_state state;
-	char why[256];
+	uint64_t now = now_us(), ms = (deadline_us > now ? (deadline_us - now) / 1000 : 0) + PARK_MORE_MS;
 
-	if (!h)
-		return -ENOTCONN;
-	if (!worker_agent_agrees(u->session, h, why, sizeof(why)))
-		return err_set(e, ERR_INACTIVE, EPERM, "agent-disagrees", "the agent tells of another kernel: %s", why);
-	if (agent_ask_state(agent, &state, ASK_MS, e) == 0 && state.parked)
-		agent_ask_unpark(agent, &state, ASK_MS, e);
-	int r = ask_park(u, agent, deadline_us, e);
-	if (r >= 0)
-		u->agent = agent;
-	return r;
+	return agent_park(u->session, INTERVAL_MS, ms, u->nonce, &u->agent, e);
 }
 
 static void unpark(struct agent_use *u)
 {
-	struct err ignored = { 0 };
-	struct agent_state state;
-
 	if (u->agent)
-		agent_ask_unpark(u->agent, &state, ASK_MS, &ignored);
+		agent_unpark(u->agent);
 	u->agent = NULL;
 }
 
