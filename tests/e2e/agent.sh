@@ -7,28 +7,10 @@
 . "$(dirname "$0")/../lib.sh"
 agent=$root/build/vmpoke-agent
 client=$root/build/tests/agent-client
-key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 log=${VMPOKE_LOG_DIR:-$work}/client.log
 
-# The kernel whose modules we have.
 guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip agent "no guest kernel with modules"; finish; }
-kernel_image() { echo "$guest"/boot/vmlinuz-*; }
-
-# The test guest with the agent and what a port needs; later archives add to the first.
-make_initramfs() {
-	local tree=$work/tree n=10 module file
-	mkdir -p "$tree/bin" "$tree/mod" "$tree/etc" "$work/guest"
-	cp "$agent" "$tree/bin/"
-	(umask 077 && echo "$key" >"$tree/etc/agent.key")
-	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console; do
-		file=$(find "$guest/lib/modules" -name "$module.ko")
-		[ -n "$file" ] || why "the kernel has no module $module" || return
-		cp "$file" "$tree/mod/$((n++))-$module.ko"
-	done
-	cp "$guest_dir/initramfs.gz" "$work/guest/initramfs.gz"
-	(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >>"$work/guest/initramfs.gz"
-	guest_dir=$work/guest
-}
+. "$root/tests/e2e/agent-lib.sh"
 
 # --- the client: one question at a time ---
 

@@ -64,7 +64,7 @@ case $vulnerable in
 esac
 run_case "the fix is compiled with the kernel's headers" build
 run_case "vmpoked starts" daemon_start
-run_case "the VM and its agent are known" add_web
+run_case "the VM and its agent are known" add
 vm_do web agent
 run_case "the agent answers" agent_is ready
 run_case "closed in the running kernel" closed

@@ -17,14 +17,6 @@ compile() { # NAME [FLAGS...]; the text on stdin
 	gcc "${kernel_flags[@]}" "$@" -c "$work/$name.c" -o "$work/$name.o" 2>"$work/gcc.log" || why "gcc: $(head -n 1 "$work/gcc.log")"
 }
 
-refused() { # EXIT CODE, PATTERN, vmpoke arguments...
-	local code=$1 pattern=$2
-	shift 2
-	vp "$@"
-	expect_eq "exit code of vmpoke $*" "$RC" "$code" || why "$WHY ($ERR)" || return
-	grep -qE -- "$pattern" <<<"$ERR" || why "the sentence is: $ERR"
-}
-
 objects() {
 	compile number <<-'END' || return
 		extern int int_sqrt(unsigned long);
@@ -44,7 +36,7 @@ objects() {
 
 # Without an agent there is nobody who could get memory.
 no_agent() {
-	add_web || return
+	add || return
 	vp_ok check web "$work/number.yaml" || return
 	refused 5 "only its agent can have it do so: no agent answers" apply web "$work/number.yaml" || return
 	expect_eq "getpgrp()" "$(vm_pgrp web)" own && payloads "" || return
