@@ -19,10 +19,7 @@
 
 bool poke_flipped_pauses(const struct poke_tx *t)
 {
-	for (size_t i = 0; i < t->plan->n_sites; i++)
-		if (t->plan->sites[i].split < t->plan->sites[i].len)
-			return true;
-	return t->plan->needs_quiescence || t->plan->n_exclusions;
+	return poke_tx_crosses(t) || t->plan->needs_quiescence || t->plan->n_exclusions;
 }
 
 /* One stretch of guest-physical memory, cut at page ends. */

@@ -261,7 +261,8 @@ static int let_go(struct poke_tx *t, struct err *e)
 {
 	int r = t->paused ? poke_tx_resume(t, e) : 0;
 
-	return r >= 0 && t->armed ? poke_staged_disarm(t, e) : r;
+	/* Resumed, but who is held could not be told: disarming tells them again. */
+	return !t->stuck && t->armed ? poke_staged_disarm(t, e) : r;
 }
 
 /*

@@ -11,7 +11,9 @@
  * registers and stacks that hold still, so it is made in a pause that only reads; the
  * bytes change after it, because what it showed stays true: no answer to a hit puts
  * a vCPU or a return address inside a range (trap.c). With exclusion ranges it does not
- * stay true, and the bytes are changed in the pause.
+ * stay true, and the bytes are changed in the pause. A site on two pages gets that pause as well: where
+ * KVM interprets an instruction it reads the pages one after the other, out of guest mode, so no barrier waits
+ * for it, and one that had read the first before the trap was seen to find new bytes on the second.
  *
  * With debug-register traps no byte changes while staging: they fire before the
  * instruction is fetched, so the whole change is one stage behind them.
@@ -93,7 +95,7 @@ int poke_staged_trap(struct poke_tx *t, struct err *e)
 
 int poke_staged_quiesce(struct poke_tx *t, struct err *e)
 {
-	bool look = t->plan->needs_quiescence || t->plan->n_exclusions;
+	bool look = t->plan->needs_quiescence || t->plan->n_exclusions || (int3(t) && poke_tx_crosses(t));
 	int r = poke_tx_cancelled(t, e);
 
 	if (r >= 0 && look)

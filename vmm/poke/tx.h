@@ -49,6 +49,15 @@ static inline void poke_tx_span(const struct poke_tx *t, enum timeline_kind kind
 		timeline_add(t->log->timeline, kind, TIMELINE_ENGINE, start_us, now_us(), 0, text);
 }
 
+/* Does a site lie on two pages? */
+static inline bool poke_tx_crosses(const struct poke_tx *t)
+{
+	for (size_t i = 0; i < t->plan->n_sites; i++)
+		if (t->plan->sites[i].split < t->plan->sites[i].len)
+			return true;
+	return false;
+}
+
 /* Tells the log of a state. */
 int poke_tx_record(struct poke_tx *t, enum poke_state state, struct err *e);
 /* -ECANCELED when the caller wants it given up. */
