@@ -22,19 +22,6 @@ static int site_print(struct cli *c, json_t *site, struct err *e)
 	return 0;
 }
 
-static int page_print(struct cli *c, json_t *page, struct err *e)
-{
-	json_t *site;
-	size_t i;
-
-	json_array_foreach(json_object_get(page, "sites"), i, site) {
-		int r = site_print(c, site, e);
-		if (r < 0)
-			return r;
-	}
-	return ferror(c->out.stream) ? output_flush(&c->out, e) : 0;
-}
-
 int cmd_sites(struct cli *c)
 {
 	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
@@ -44,5 +31,5 @@ int cmd_sites(struct cli *c)
 		json_object_set_new(args, "symbol", json_string(c->args[1]));
 	if (c->options.kind)
 		json_object_set_new(args, "kind", json_string(c->options.kind));
-	return pages_print(c, "query-sites", args, "sites", page_print, &e) < 0 ? cli_fail(c, &e) : 0;
+	return pages_print(c, "query-sites", args, "sites", site_print, &e) < 0 ? cli_fail(c, &e) : 0;
 }

@@ -18,19 +18,6 @@ static int symbol_print(struct cli *c, json_t *symbol, struct err *e)
 	return 0;
 }
 
-static int page_print(struct cli *c, json_t *page, struct err *e)
-{
-	json_t *symbol;
-	size_t i;
-
-	json_array_foreach(json_object_get(page, "symbols"), i, symbol) {
-		int r = symbol_print(c, symbol, e);
-		if (r < 0)
-			return r;
-	}
-	return ferror(c->out.stream) ? output_flush(&c->out, e) : 0;
-}
-
 static int one_print(struct cli *c, struct err *e)
 {
 	json_auto_t *found = NULL;
@@ -38,7 +25,7 @@ static int one_print(struct cli *c, struct err *e)
 	int r = cli_call(c, "query-symbols", args, JSON_OBJECT, &found, e);
 
 	if (r < 0 || !c->options.json)
-		return r < 0 ? r : page_print(c, found, e);
+		return r < 0 ? r : page_print(c, found, "symbols", symbol_print, e);
 	output_json(&c->out, found);
 	return 0;
 }
@@ -48,7 +35,7 @@ int cmd_symbols(struct cli *c)
 	struct err e = { 0 };
 	int r = c->n_args == 2 ? one_print(c, &e) :
 				 pages_print(c, "query-symbols", json_pack("{s:s}", "vm", c->args[0]), "symbols",
-					     page_print, &e);
+					     symbol_print, &e);
 
 	return r < 0 ? cli_fail(c, &e) : 0;
 }

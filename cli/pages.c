@@ -57,8 +57,21 @@ static int page_keep(const struct pages *p, json_t **all, json_t *page, struct e
 	return 0;
 }
 
-int pages_print(struct cli *c, const char *command, json_t *stolen, const char *member,
-		int (*print)(struct cli *c, json_t *page, struct err *e), struct err *e)
+int page_print(struct cli *c, json_t *page, const char *member, page_item_fn print, struct err *e)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(page, member), i, item) {
+		int r = print(c, item, e);
+		if (r < 0)
+			return r;
+	}
+	return ferror(c->out.stream) ? output_flush(&c->out, e) : 0;
+}
+
+int pages_print(struct cli *c, const char *command, json_t *stolen, const char *member, page_item_fn print,
+		struct err *e)
 {
 	json_auto_t *args = stolen, *all = NULL;
 	const struct pages p = { .command = command, .member = member, .args = args };
@@ -68,7 +81,7 @@ int pages_print(struct cli *c, const char *command, json_t *stolen, const char *
 		int r = page_fetch(c, &p, start, &page, &start, e);
 
 		if (r >= 0)
-			r = c->options.json ? page_keep(&p, &all, page, e) : print(c, page, e);
+			r = c->options.json ? page_keep(&p, &all, page, e) : page_print(c, page, member, print, e);
 		if (r < 0)
 			return r;
 	}

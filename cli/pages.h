@@ -9,11 +9,15 @@
 
 struct cli;
 
+typedef int (*page_item_fn)(struct cli *c, json_t *item, struct err *e);
+
 /*
- * Asks command for all pages and prints them: each with print(), or with --json one document of all.
+ * Asks command for all pages and prints them: each item with print(), or with --json one document of all.
  * args (stolen) is what each request holds besides "start" and "count"; member is the list in an answer.
  */
-int pages_print(struct cli *c, const char *command, json_t *args, const char *member,
-		int (*print)(struct cli *c, json_t *page, struct err *e), struct err *e);
+int pages_print(struct cli *c, const char *command, json_t *args, const char *member, page_item_fn print,
+		struct err *e);
+/* The items of one answer. */
+int page_print(struct cli *c, json_t *page, const char *member, page_item_fn print, struct err *e);
 
 #endif

@@ -16,7 +16,6 @@
 
 #define INTERVAL_MS  1u
 #define PARK_MORE_MS 3000u    /* than the change may take */
-#define COME_US	     3000000u /* for the thread to come to its syscall; under load it was seen to take 160 ms */
 
 bool agent_use_is(json_t *args, const char *word)
 {
@@ -44,7 +43,7 @@ void agent_use_without(struct agent_use *u, const char *why)
 
 static int park(struct agent_use *u, uint64_t deadline_us, struct err *e)
 {
-	uint64_t now = now_us(), ms = (deadline_us > now ? (deadline_us - now) / 1000 : 0) + PARK_MORE_MS;
+	uint64_t ms = agent_use_left_us(deadline_us) / 1000 + PARK_MORE_MS;
 
 	return agent_park(u->session, INTERVAL_MS, ms, u->nonce, &u->agent, e);
 }
@@ -88,8 +87,8 @@ int agent_use_lock(struct agent_use *u, struct backend_pause_hook *hook, uint64_
 
 	if (r < 0)
 		return r;
-	uint64_t now = now_us(), left = deadline_us > now ? deadline_us - now : 1;
-	r = borrow_text_lock(u->borrow, left / 2 < COME_US ? left / 2 : COME_US, left, e);
+	uint64_t left = agent_use_left_us(deadline_us);
+	r = borrow_text_lock(u->borrow, left / 2 < AGENT_USE_COME_US ? left / 2 : AGENT_USE_COME_US, left, e);
 	u->text_mutex = r >= 0;
 	if (r < 0)
 		agent_use_return(u, NULL);
@@ -111,11 +110,9 @@ static size_t registers_wanted(const struct poke_plan *plan)
 static int tasks_leave(struct poke_quiesce *q, uint64_t deadline_us, struct err *e)
 {
 	struct agent_use *u = container_of(q, struct agent_use, ops);
-	uint64_t now = now_us();
-
 	if (!u->borrow)
 		return err_set(e, ERR_FAILED, ENOTCONN, "", "no context is borrowed");
-	return borrow_rcu_tasks(u->borrow, deadline_us > now ? deadline_us - now : 1, e);
+	return borrow_rcu_tasks(u->borrow, agent_use_left_us(deadline_us), e);
 }
 
 /* The VM runs on all the time, so the mutex is simply held around it all. */

@@ -12,6 +12,7 @@
 
 #include "vmm/borrow/borrow.h"
 #include "vmm/guest/sites.h"
+#include "protocol/util.h"
 #include "vmm/poke/poke.h"
 
 struct session;
@@ -54,6 +55,14 @@ void agent_use_stop_ops(struct agent_use *u);
 int agent_use_lock(struct agent_use *u, struct backend_pause_hook *hook, uint64_t deadline_us, struct err *e);
 /* Is the change to be given up because of it, or made without? */
 bool agent_use_is_fatal(int r, const struct err *e);
+#define AGENT_USE_COME_US 3000000u /* for the thread to come to its syscall; under load it was seen to take 160 ms */
+/* Of the time until a deadline; 1 when it is over, as 0 would wait for nothing at all. */
+static inline uint64_t agent_use_left_us(uint64_t deadline_us)
+{
+	uint64_t now = now_us();
+
+	return deadline_us > now ? deadline_us - now : 1;
+}
 /* Keeps why text_mutex is not held. */
 void agent_use_without(struct agent_use *u, const char *why);
 /* Ends what is borrowed; on a backend that stops the VM runs on then. */

@@ -12,7 +12,6 @@
 #include "vmm/worker/session.h"
 
 #define TASKS_FROM_US 50000u /* who was not out in that time: wait for all tasks, with fewer stops */
-#define COME_US	      3000000u
 
 static void stop_time(struct agent_use *u)
 {
@@ -51,20 +50,13 @@ static int stop_resume(struct poke_quiesce *q, struct err *e)
 	return u->borrow ? agent_use_return(u, e) : b->ops->resume(b, e);
 }
 
-static uint64_t left_us(uint64_t deadline_us)
-{
-	uint64_t now = now_us();
-
-	return deadline_us > now ? deadline_us - now : 1;
-}
-
 /* Between two tries the guest's own changes of text get their turn. */
 static int run_unlocked(struct agent_use *u, uint64_t us, uint64_t deadline_us, struct err *e)
 {
-	int r = borrow_text_unlock(u->borrow, left_us(deadline_us), e);
+	int r = borrow_text_unlock(u->borrow, agent_use_left_us(deadline_us), e);
 
 	if (r >= 0)
-		r = us >= TASKS_FROM_US ? borrow_rcu_tasks(u->borrow, left_us(deadline_us), e)
+		r = us >= TASKS_FROM_US ? borrow_rcu_tasks(u->borrow, agent_use_left_us(deadline_us), e)
 					: borrow_let_run(u->borrow, us, e);
 	return r == -ETIMEDOUT ? 0 : r;
 }
@@ -77,9 +69,9 @@ static int stop_let_run(struct poke_quiesce *q, uint64_t us, uint64_t deadline_u
 	if (!u->borrow)
 		return err_set(e, ERR_FAILED, EOPNOTSUPP, "", "no context is borrowed");
 	int r = run_unlocked(u, us, deadline_us, &why);
-	uint64_t left = left_us(deadline_us);
+	uint64_t left = agent_use_left_us(deadline_us);
 	if (r >= 0)
-		r = borrow_text_lock(u->borrow, left < COME_US ? left : COME_US, left, &why);
+		r = borrow_text_lock(u->borrow, left < AGENT_USE_COME_US ? left : AGENT_USE_COME_US, left, &why);
 	stop_time(u);
 	u->text_mutex = r >= 0;
 	if (r >= 0)
