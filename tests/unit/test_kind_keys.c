@@ -372,7 +372,7 @@ static void immediates(void **state)
 	plans(f, 0);
 }
 
-/* arm64 encodes neither, and says so before it looks at anything. */
+/* arm64 has none of these, and says so before it looks at anything. */
 static void other_architecture(void **state)
 {
 	struct fixture *f = *state;
@@ -385,6 +385,9 @@ static void other_architecture(void **state)
 	site.kind = PATCH_KIND_IMMEDIATE;
 	snprintf(site.at.symbol, sizeof(site.at.symbol), "my_func");
 	text(f, FUNC, "1f2003d51f2003d5");
+	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EOPNOTSUPP);
+	assert_string_equal(f->e.rule, "arch");
+	site.kind = PATCH_KIND_FUNCTION;
 	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EOPNOTSUPP);
 	assert_string_equal(f->e.rule, "arch");
 	assert_int_equal(f->list.n, 0);

@@ -15,6 +15,9 @@ static int detour_expand(const struct kind_context *ctx, const struct patchfile_
 {
 	size_t offset;
 
+	if (ctx->arch != &arch_x86_64)
+		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "arch", place, "payloads for %s cannot be made here",
+				    ctx->arch->name);
 	if (!ctx->payload || payload_function(ctx->payload, site->to.symbol, &offset) < 0)
 		return err_set(e, ERR_REFUSED, ENOENT, "payload-function", "the patch has no function '%s'",
 			       site->to.symbol);
