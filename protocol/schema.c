@@ -14,6 +14,31 @@
 
 #define STR_MAX_DEFAULT 4096
 
+static const char *const class_names[SCHEMA_CLASS_COUNT] = {
+	[SCHEMA_CLASS_NONE] = "none",	  [SCHEMA_CLASS_SESSION] = "session", [SCHEMA_CLASS_MONITOR] = "monitor",
+	[SCHEMA_CLASS_CHECK] = "check",	  [SCHEMA_CLASS_APPLY] = "apply",     [SCHEMA_CLASS_REVERT] = "revert",
+	[SCHEMA_CLASS_MANAGE] = "manage", [SCHEMA_CLASS_RULES] = "rules",     [SCHEMA_CLASS_KEYS] = "keys",
+	[SCHEMA_CLASS_JOB] = "job",
+};
+
+const char *schema_class_name(enum schema_class class)
+{
+	return class_names[class];
+}
+
+int schema_class_from_name(const char *name)
+{
+	for (int i = 0; i < SCHEMA_CLASS_COUNT; i++)
+		if (strcmp(class_names[i], name) == 0)
+			return i;
+	return -EINVAL;
+}
+
+bool schema_on_read_only_socket(const struct schema_command *cmd)
+{
+	return cmd->read_only && (cmd->class == SCHEMA_CLASS_MONITOR || cmd->class == SCHEMA_CLASS_SESSION);
+}
+
 const struct schema_command *schema_commands(size_t *ret_count)
 {
 	size_t n = 0;
@@ -160,7 +185,7 @@ json_t *schema_query_commands(bool read_only)
 	json_t *list = json_array();
 
 	for (const struct schema_command *c = schema_command_table; c->name; c++)
-		if (c->read_only || !read_only)
+		if (!read_only || schema_on_read_only_socket(c))
 			if (json_array_append_new(list, json_pack("{s:s}", "name", c->name)) < 0) {
 				json_decref(list);
 				return NULL;

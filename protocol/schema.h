@@ -22,7 +22,22 @@ enum schema_type {
 	SCHEMA_NUMBER,
 };
 
-#define SCHEMA_ARGS_MAX 12
+/* What a command does, as far as the policy of vmpoked.conf is concerned; see docs/policy.md. */
+enum schema_class {
+	SCHEMA_CLASS_NONE,    /* of no command: each row must say */
+	SCHEMA_CLASS_SESSION, /* about the connection alone: for everybody who may connect */
+	SCHEMA_CLASS_MONITOR, /* looks at what is known; the only class of control-ro.sock */
+	SCHEMA_CLASS_CHECK,   /* reads the guest, maybe with a pause, and changes nothing */
+	SCHEMA_CLASS_APPLY,   /* puts a patch into a guest */
+	SCHEMA_CLASS_REVERT,  /* takes one out */
+	SCHEMA_CLASS_MANAGE,  /* which VMs there are: adds, runs, ends, forgets them */
+	SCHEMA_CLASS_RULES,   /* what is to be applied to which VMs in future */
+	SCHEMA_CLASS_KEYS,    /* whose signatures count */
+	SCHEMA_CLASS_JOB,     /* on a job: whatever the class of the job's command is */
+	SCHEMA_CLASS_COUNT,
+};
+
+#define SCHEMA_ARGS_MAX 16
 #define SCHEMA_FIELDS_MAX 32
 
 struct schema_arg {
@@ -36,7 +51,8 @@ struct schema_arg {
 struct schema_command {
 	const char *name;
 	const char *doc;   /* one line */
-	bool read_only;	   /* allowed on control-ro.sock */
+	enum schema_class class;
+	bool read_only;	   /* changes neither a guest nor what vmpoked keeps */
 	bool to_worker;	   /* the daemon passes it to the worker of the VM named by "vm" */
 	bool job;	   /* may take long: accepts "job-id" and runs as a job */
 	bool attached;	   /* a job that is cancelled when the client that waits for it leaves */
@@ -50,6 +66,13 @@ struct schema_event {
 	const char *doc;
 	struct schema_arg data[SCHEMA_FIELDS_MAX];
 };
+
+/* "monitor" and so on, and back (-EINVAL). */
+const char *schema_class_name(enum schema_class class);
+int schema_class_from_name(const char *name);
+
+/* May it be given on control-ro.sock? */
+bool schema_on_read_only_socket(const struct schema_command *cmd);
 
 /* NULL when there is no such command. */
 const struct schema_command *schema_command_find(const char *name);

@@ -159,7 +159,8 @@ static void test_read_only_socket(void **state)
 	assert_string_equal(e.rule, "read-only");
 	call_fails(ro, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e);
 	call_fails(ro, "vm-add", NULL, ERR_REFUSED, &e); /* before its arguments are looked at */
-	json_decref(call_ok(ro, "patch-check", json_pack("{s:s, s:s}", "vm", "ok", "text", "x")));
+	call_fails(ro, "patch-check", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e); /* may pause the guest */
+	call_fails(ro, "vm-probe", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
 	json_t *vms = call_ok(ro, "query-vms", NULL), *all = call_ok(rw, "query-commands", NULL),
 	       *some = call_ok(ro, "query-commands", NULL);
 	assert_int_equal(json_array_size(vms), 1);

@@ -65,9 +65,9 @@ int command_run(struct daemon *d, struct session *s, const char *name, json_t *a
 	command_fn run = cmd ? command_lookup(cmd) : NULL;
 	if (!run)
 		return err_set(e, ERR_NO_COMMAND, ENOSYS, NULL, "The command %.64s has not been found", name);
-	if (s->read_only && !cmd->read_only)
+	if (s->read_only && !schema_on_read_only_socket(cmd))
 		return err_set(e, ERR_REFUSED, EACCES, "read-only",
-			       "%s changes something and this is the read-only socket; use control.sock", name);
+			       "%s does more than look at what is known, and this is the read-only socket; use control.sock", name);
 	r = schema_check_args(cmd, args, e);
 	return r < 0 ? r : run(d, s, cmd, args, ret, e);
 }
