@@ -34,35 +34,37 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
 
 all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke $(BUILD)/vmpoke-agent
 
-# One set of rules per variant: $(1) folder, $(2) extra flags.
+# One set of rules per variant: $(1) folder, $(2) extra flags, $(3) folder of what is the same there.
 #   build       what is installed
-#   build/test  with kill points, for crash tests
+#   build/test  with kill points, for crash tests: only the files that have some are compiled again
 #   build/san   kill points + ASan + UBSan, for unit tests
+fault_src := vmm/fault.c $(shell grep -l '^\#include "vmm/fault.h"' $(vm_src))
+objects = $(foreach f,$(3),$(if $(filter $(f),$(fault_src)),$(1),$(2))/obj/$(f:.c=.o))
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 define variant
 $(1)/obj/%.o: %.c
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC) $$(BASE_CFLAGS) $$(CFLAGS) $(2) -MMD -MP -c -o $$@ $$<
-$(1)/libprotocol.a: $$(protocol_src:%.c=$(1)/obj/%.o)
+$(1)/libprotocol.a: $(call objects,$(1),$(3),$(protocol_src))
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$^
-$(1)/libvm.a: $$(patsubst %.c,$(1)/obj/%.o,$$(filter-out vmm/worker.c,$$(vm_src)))
+$(1)/libvm.a: $(call objects,$(1),$(3),$(filter-out vmm/worker.c,$(vm_src)))
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$^
 $(1)/vmpoke-vm: $(1)/obj/vmm/worker.o $(1)/libvm.a $(1)/libprotocol.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_VM) $$(LIBS_PROTOCOL)
-$(1)/vmpoked: $$(daemon_src:%.c=$(1)/obj/%.o) $(1)/libprotocol.a
+$(1)/vmpoked: $(call objects,$(1),$(3),$(daemon_src)) $(1)/libprotocol.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_PROTOCOL)
-$(1)/vmpoke: $$(cli_src:%.c=$(1)/obj/%.o) $(1)/libprotocol.a
+$(1)/vmpoke: $(call objects,$(1),$(3),$(cli_src)) $(1)/libprotocol.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_PROTOCOL)
 endef
-$(eval $(call variant,$(BUILD),))
-$(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS))
-$(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN)))
+$(eval $(call variant,$(BUILD),,$(BUILD)))
+$(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS,$(BUILD)))
+$(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN),$(BUILD)/san))
 
 include guest-agent/sources.mk
 

@@ -5,7 +5,7 @@
 # the patch is wholly there or wholly not, and verify is clean. What the guest
 # holds is judged from QEMU's own memory view, not from what vmpoke says.
 . "$(dirname "$0")/../lib.sh"
-rounds=${CRASH_ROUNDS:-5}
+rounds=${CRASH_ROUNDS:-$([ -n "${VMPOKE_FULL-}" ] && echo 10 || echo 3)}
 states=$work/seen-states
 recovery_died=0
 
