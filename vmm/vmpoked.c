@@ -162,10 +162,26 @@ static int event_new(sd_event **ret, struct daemon *d)
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	int r = sd_event_default(ret);
+	if (r >= 0) /* WATCHDOG_USEC of the service manager: pinged as long as the loop goes round */
+		r = sd_event_set_watchdog(*ret, true);
 	if (r >= 0)
 		r = sd_event_add_signal(*ret, NULL, SIGINT, on_signal, d);
 	if (r >= 0)
 		r = sd_event_add_signal(*ret, NULL, SIGTERM, on_signal, d);
+	return r;
+}
+
+/* What the service manager passes, also in the environment, is not for the workers. */
+static int sockets_find(struct activation *ret, struct err *e)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(true, &names);
+	int r = n < 0 ? err_set(e, ERR_FAILED, -n, NULL, "cannot read LISTEN_FDS: %s", strerror(-n)) :
+			activation_sort(SD_LISTEN_FDS_START, n, names, ret, e);
+
+	for (char **name = names; name && *name; name++)
+		free(*name);
+	free(names);
 	return r;
 }
 
@@ -203,6 +219,8 @@ int main(int argc, char **argv)
 		.log_level = LOG_INFO,
 	};
 
+	struct err e;
+
 	int r = parse_arguments(argc, argv, &a);
 	if (r != 0)
 		return r < 0 ? 2 : 0;
@@ -211,5 +229,9 @@ int main(int argc, char **argv)
 	enum log_target target = !a.foreground ? LOG_TARGET_JOURNAL :
 		stderr_is_journal() ? LOG_TARGET_STDERR_PRIORITY : LOG_TARGET_STDERR;
 	log_setup(target, a.log_level);
+	if (sockets_find(&a.daemon.passed, &e) < 0) {
+		log_msg(LOG_ERR, NULL, "%s", e.text);
+		return 1;
+	}
 	return serve(&a);
 }

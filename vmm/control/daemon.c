@@ -111,7 +111,7 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 	if (r == 0)
 		r = registry_open(options->state_dir, &d->registry_fd, e);
 	if (r == 0)
-		r = server_listen(&d->server, options->runtime_dir, e);
+		r = server_listen(&d->server, options->runtime_dir, &options->passed, e);
 	if (r == 0) /* clients that come before this are answered after it: the loop does not run yet */
 		r = vms_start(d, e);
 	return r;

@@ -20,6 +20,7 @@ struct daemon_options {
 	const char *runtime_dir;
 	const char *worker;	  /* path of vmpoke-vm */
 	uint64_t client_stall_us; /* a client that does not read for so long is dropped */
+	struct activation passed; /* sockets of the service manager's; taken by daemon_start() */
 };
 
 struct daemon {

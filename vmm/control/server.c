@@ -6,6 +6,7 @@
 #include "vmm/control/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -110,12 +111,25 @@ static int socket_watch(struct server_socket *sock, struct err *e)
 	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "cannot watch a socket: %s", strerror(-r)) : 0;
 }
 
-int server_listen(struct server *s, const char *runtime_dir, struct err *e)
+/* Its file belongs to whoever made it, and stays when we end: path is empty. */
+static int socket_take(struct server_socket *sock, int fd, struct err *e)
 {
-	int r = socket_bind(&s->rw, runtime_dir, "control.sock", 0660, e);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot use a passed socket: %s", strerror(errno));
+	sock->fd = fd;
+	return 0;
+}
+
+int server_listen(struct server *s, const char *runtime_dir, const struct activation *passed, struct err *e)
+{
+	int r = passed->rw >= 0 ? socket_take(&s->rw, passed->rw, e) :
+				  socket_bind(&s->rw, runtime_dir, "control.sock", 0660, e);
 
 	if (r == 0)
-		r = socket_bind(&s->ro, runtime_dir, "control-ro.sock", 0666, e);
+		r = passed->ro >= 0 ? socket_take(&s->ro, passed->ro, e) :
+				      socket_bind(&s->ro, runtime_dir, "control-ro.sock", 0666, e);
 	if (r == 0)
 		r = socket_watch(&s->rw, e);
 	if (r == 0)
@@ -129,7 +143,8 @@ static void socket_close(struct server_socket *sock)
 	sock->retry = sd_event_source_disable_unref(sock->retry);
 	if (sock->fd < 0)
 		return;
-	unlink(sock->path);
+	if (sock->path[0])
+		unlink(sock->path);
 	close(sock->fd);
 	sock->fd = -1;
 }

@@ -15,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "protocol/err.h"
+#include "vmm/control/activation.h"
 
 #define SERVER_CLIENTS_MAX 128
 #define SERVER_CLIENTS_RO_MAX 112 /* strangers must not be able to shut the operator out */
@@ -24,7 +25,7 @@ struct session;
 struct server_socket {
 	struct server *server;
 	int fd; /* -1: not listening */
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of our making; "" when passed to us */
 	bool read_only;
 	sd_event_source *io, *retry;
 };
@@ -39,8 +40,11 @@ struct server {
 
 void server_init(struct server *s, sd_event *event, uint64_t stall_us);
 
-/* RUNTIME/control.sock and RUNTIME/control-ro.sock, replacing what is there. */
-int server_listen(struct server *s, const char *runtime_dir, struct err *e);
+/*
+ * On the sockets that were passed, which it takes; each that was not is made as RUNTIME/control.sock or
+ * RUNTIME/control-ro.sock, replacing what is there.
+ */
+int server_listen(struct server *s, const char *runtime_dir, const struct activation *passed, struct err *e);
 
 /* Stops listening, removes the sockets, drops the clients. May be called twice. */
 void server_close(struct server *s);
