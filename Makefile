@@ -87,9 +87,10 @@ install: all
 	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
 	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' systemd/vmpoked.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vmpoked.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service systemd/*.socket)
+	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' $(patsubst systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(wildcard systemd/*.service))
 	install -D -m 644 systemd/vmpoke.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/vmpoke.conf
+	install -D -m 644 systemd/vmpoke.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/vmpoke.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)
 
 # Into a guest's file system, not the host's.
