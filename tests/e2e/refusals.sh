@@ -87,6 +87,19 @@ with_kprobe() {
 	vm_do a unkprobe && [ $status = 0 ]
 }
 
+# Registered and not in force: the text shows nothing of it. The kernel would put back its copy of what was there.
+with_sleeping_kprobe() {
+	local status
+	vm_do a kprobe-asleep __x64_sys_getpgrp+5 || return
+	refused 5 'the guest has a kprobe at' "$(patch asleep 'sites:' "$entry_return")"
+	status=$?
+	vm_do a unkprobe && [ $status = 0 ] || return
+	vp_ok apply a "$work/asleep.yaml" && vm_do a kprobe-asleep __x64_sys_getpgrp+5 || return
+	vp revert a asleep
+	expect_eq "exit code of revert" "$RC" 5 && grep -q 'the guest has a kprobe at' <<<"$ERR" || why "$RC, $ERR" || return
+	vm_do a unkprobe && vp_ok revert a asleep
+}
+
 with_ftrace() {
 	local status
 	# The three names of this address share one ftrace record, filed under the first.
@@ -200,7 +213,7 @@ guest_untouched() {
 run_case "guest registered" setup
 [ $failures = 0 ] || finish
 for name in wrong_old_bytes wrong_build_id wrong_release unknown_symbol ambiguous_symbol mid_instruction with_kprobe \
-	with_ftrace overlapping_sites overlapping_patches outside_text freed_text unknown_key not_yaml unknown_vm \
+	with_sleeping_kprobe with_ftrace overlapping_sites overlapping_patches outside_text freed_text unknown_key not_yaml unknown_vm \
 	unknown_patch unreachable_vm no_daemon paused_vm already_applied read_only_socket guest_untouched; do
 	run_case "${name//_/ }" "$name"
 done

@@ -114,6 +114,19 @@ static int patching(struct poke_quiesce *q, struct err *e)
 	return 1;
 }
 
+static int copied(struct poke_quiesce *q, struct err *e)
+{
+	struct fake_poke *p = container_of(q, struct fake_poke, quiesce);
+
+	if (!p->backend.paused)
+		broke(p, "copies were looked for while the guest runs");
+	if (++p->copied_asked <= p->copied_moving) {
+		err_set(e, ERR_TIMEOUT, EBUSY, "guest-poking", "the guest is registering a probe");
+		return 1;
+	}
+	return p->copied_result < 0 ? err_set(e, ERR_REFUSED, -p->copied_result, "kprobe", "the guest has a probe there") : 0;
+}
+
 void fake_poke_init(struct fake_poke *p, size_t n_vcpus, bool running)
 {
 	memset(p, 0, sizeof(*p));
@@ -124,7 +137,7 @@ void fake_poke_init(struct fake_poke *p, size_t n_vcpus, bool running)
 		p->backend.vcpus[i].rip = FAKE_GVA + 0x100000 + i;
 	p->plan.sites = p->sites;
 	p->log = (struct poke_log){ .state = log_state, .cancelled = log_cancelled };
-	p->quiesce = (struct poke_quiesce){ .scan = scan, .patching = patching };
+	p->quiesce = (struct poke_quiesce){ .scan = scan, .patching = patching, .copied = copied };
 	p->fail_state = p->last_state = -1;
 }
 

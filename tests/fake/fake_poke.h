@@ -31,6 +31,9 @@ struct fake_poke {
 	unsigned scans;
 	unsigned patching_looks; /* that many looks find the guest changing its own text */
 	unsigned looks;
+	int copied_result;	 /* what is said of copies the guest keeps, once the pauses below are over */
+	unsigned copied_moving; /* that many pauses find the guest just making one */
+	unsigned copied_asked;
 	size_t clean_at; /* n_events when the last scan was clean */
 
 	const char *broken; /* the first rule that was broken, NULL: none */

@@ -284,6 +284,9 @@ static void btf_types(struct btf_builder *t)
 	btf_field(t, "index", 16, 1);
 	btf_struct(t, "dyn_ftrace", FTRACE_BYTES, 1);
 	btf_field(t, "ip", 0, 1);
+	btf_struct(t, "kprobe", KPROBE_BYTES, 2);
+	btf_field(t, "hlist", KPROBE_LINK, 1);
+	btf_field(t, "addr", KPROBE_ADDR, 1);
 	btf_struct(t, "module_memory", 16, 2);
 	btf_field(t, "base", 0, 1);
 	btf_field(t, "size", 8, 1);

@@ -10,6 +10,7 @@
 /* The fuzz build links no test helpers. */
 #include "tests/fake/guest_image.c"
 #include "vmm/guest/padding.h"
+#include "vmm/guest/kprobes.h"
 #include "vmm/guest/sites.h"
 #include "vmm/kind/kind.h"
 
@@ -85,6 +86,7 @@ static const struct guest_image *variant(unsigned i)
 		{ IMAGE_BASE + 0x980, "text_mutex" },		     { IMAGE_BASE + 0x988, "jump_label_mutex" },
 		{ IMAGE_BASE + 0x8d0, "__SCK__call" },		     { IMAGE_BASE + 0x280, "__SCT__call" },
 		{ IMAGE_BASE + 0x990, "modules" },		     { IMAGE_BASE + 0x9f8, "ftrace_pages_start" },
+		{ IMAGE_BASE + 0x400, "kprobe_table" },		     { IMAGE_BASE + 0x998, "kprobe_mutex" },
 	};
 
 	if (!made[i]) {
@@ -108,6 +110,9 @@ static const struct guest_image *variant(unsigned i)
 		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_LIST, IMAGE_BASE + 0x990);
 		guest_image_put64(made[i], IMAGE_BASE + 0x9a0 + MODULE_KEYS, IMAGE_BASE + 0x900);
 		guest_image_put32(made[i], IMAGE_BASE + 0x9a0 + MODULE_N_KEYS, 3);
+		/* A kprobe; what lies around it is anything. */
+		memset(guest_image_at(made[i], IMAGE_BASE + 0x400), 0, 64 * 8);
+		guest_image_put64(made[i], IMAGE_BASE + 0x408, IMAGE_BASE + 0x600);
 		/* A group of ftrace's records, which are anything. */
 		guest_image_put64(made[i], IMAGE_BASE + 0x9f8, IMAGE_BASE + 0x8e0);
 		guest_image_put64(made[i], IMAGE_BASE + 0x8e8, IMAGE_BASE + 0x200);
@@ -176,6 +181,11 @@ static void use_sites(struct guest *g)
 	}
 	if (guest_patching_prepare(g, &p, NULL) == 0)
 		guest_patching_look(g, &p, 0, NULL);
+	__attribute__((cleanup(guest_kprobes_clear))) struct guest_kprobes k = { 0 };
+	if (guest_kprobes_read(g, &k, NULL) < 0)
+		check(k.n == 0);
+	guest_kprobes_near(&k, IMAGE_FUNC, 16);
+	guest_kprobes_moving(g, NULL);
 }
 
 /* Kinds that believe those tables: every want is one that plan_build() can be given. */

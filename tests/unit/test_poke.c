@@ -285,6 +285,31 @@ static void guest_patches_itself(void **state)
 	refused(run_with(0, &stats, &e), -EOPNOTSUPP, ERR_REFUSED, "guest-poking", &e);
 }
 
+/* A copy of the old bytes that the text does not show. */
+static void guest_keeps_a_copy(void **state)
+{
+	struct poke_stats stats;
+	struct err e;
+
+	(void)state;
+	three_sites(2, true);
+	p.copied_moving = 3;
+	assert_int_equal(run_with(5000000, &stats, &e), 0);
+	assert_true(p.copied_asked == 4 && stats.retries == 3 && fake_poke_holds(&p, true));
+
+	three_sites(2, true);
+	p.copied_result = -EBUSY;
+	assert_int_equal(run_with(5000000, &stats, &e), -EBUSY);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_string_equal(e.rule, "kprobe");
+	assert_int_equal(p.copied_asked, 1);
+	check_outcome(-EBUSY, true, &e);
+
+	three_sites(2, true);
+	p.quiesce.copied = NULL;
+	assert_int_equal(run_with(0, &stats, &e), 0);
+}
+
 static void damaged_plans(void **state)
 {
 	struct poke_stats stats;
@@ -657,6 +682,7 @@ int main(void)
 		cmocka_unit_test(becomes_quiet),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(guest_patches_itself),
+		cmocka_unit_test(guest_keeps_a_copy),
 		cmocka_unit_test(damaged_plans),
 		cmocka_unit_test(cancelled),
 		cmocka_unit_test(records_fail),

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/fake/guest_image.h"
+#include "vmm/guest/kprobes.h"
 #include "vmm/guest/sites.h"
 
 #define KEYS	 (IMAGE_BASE + 0x900)
@@ -21,6 +22,8 @@
 #define MODULES	 (IMAGE_BASE + 0xa00)
 #define MODULE	 (IMAGE_BASE + 0xa80) /* and another one behind it */
 #define FTRACE	 (IMAGE_BASE + 0xa20)
+#define KPROBES	 (IMAGE_BASE + 0x400) /* 64 lists */
+#define KPROBE	 (IMAGE_BASE + 0x600)
 #define SOME_KEY (IMAGE_BASE + 0x100040) /* behind its own list, as in a kernel */
 
 static const struct guest_image_symbol symbols[] = {
@@ -30,6 +33,7 @@ static const struct guest_image_symbol symbols[] = {
 	{ LOCKS, "text_mutex" },		 { LOCKS + 8, "jump_label_mutex" },
 	{ LOCKS + 16, "static_call_mutex" },	 { BP_DESC, "bp_desc" },
 	{ MODULES, "modules" },		 { FTRACE, "ftrace_pages_start" },
+	{ LOCKS + 24, "kprobe_mutex" },	 { KPROBES, "kprobe_table" },
 };
 
 struct fixture {
@@ -252,6 +256,62 @@ static void patching(void **state)
 	}
 }
 
+static void put_kprobe(struct fixture *f, size_t i, uint64_t addr, uint64_t next)
+{
+	guest_image_put64(&f->image, KPROBE + KPROBE_BYTES * i + KPROBE_LINK, next);
+	guest_image_put64(&f->image, KPROBE + KPROBE_BYTES * i + KPROBE_ADDR, addr);
+}
+
+static struct guest_kprobes read_kprobes(struct fixture *f)
+{
+	struct guest_kprobes k = { 0 };
+	struct err e = { 0 };
+
+	if (guest_kprobes_read(f->g, &k, &e) < 0)
+		fail_msg("%s", e.text);
+	return k;
+}
+
+/* One alone in the last list, two in another. */
+static void kprobes(void **state)
+{
+	struct fixture *f = *state;
+	struct guest_kprobes k;
+	struct err e = { 0 };
+
+	memset(guest_image_at(&f->image, KPROBES), 0, 64 * 8);
+	k = read_kprobes(f);
+	assert_true(k.n == 0 && !guest_kprobes_near(&k, 0, SIZE_MAX));
+	guest_kprobes_clear(&k);
+	guest_image_put64(&f->image, KPROBES + 63 * 8, KPROBE);
+	put_kprobe(f, 0, IMAGE_FUNC + 8, 0);
+	guest_image_put64(&f->image, KPROBES + 7 * 8, KPROBE + KPROBE_BYTES);
+	put_kprobe(f, 1, IMAGE_FUNC + 0x100, KPROBE + 2 * KPROBE_BYTES);
+	put_kprobe(f, 2, UINT64_MAX, 0);
+	k = read_kprobes(f);
+	assert_int_equal(k.n, 3);
+	assert_true(!guest_kprobes_near(&k, IMAGE_FUNC, 8) && *guest_kprobes_near(&k, IMAGE_FUNC, 9) == IMAGE_FUNC + 8);
+	assert_true(guest_kprobes_near(&k, IMAGE_FUNC + 12, 1) && !guest_kprobes_near(&k, IMAGE_FUNC + 13, 16));
+	assert_true(*guest_kprobes_near(&k, IMAGE_FUNC + 0xf0, 64) == IMAGE_FUNC + 0x100);
+	guest_kprobes_clear(&k);
+	put_kprobe(f, 2, IMAGE_FUNC, KPROBE + KPROBE_BYTES); /* no end */
+	assert_int_equal(guest_kprobes_read(f->g, &k, &e), -EBADMSG);
+	put_kprobe(f, 2, IMAGE_FUNC, 0x1000); /* not mapped */
+	assert_true(guest_kprobes_read(f->g, &k, &e) < 0 && !k.at);
+	assert_int_equal(guest_kprobes_moving(f->g, &e), 0);
+	guest_image_put64(&f->image, LOCKS + 24, 0xffff888000123440);
+	assert_int_equal(guest_kprobes_moving(f->g, &e), 1);
+}
+
+static void no_kprobes(void **state)
+{
+	struct fixture *f = *state;
+	struct guest_kprobes k = read_kprobes(f);
+
+	assert_true(k.n == 0 && guest_kprobes_moving(f->g, NULL) == 0);
+	guest_kprobes_clear(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +320,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_modules, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_ftrace, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_there, setup_bare, teardown),
+		cmocka_unit_test_setup_teardown(kprobes, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_kprobes, setup_bare, teardown),
 		cmocka_unit_test_setup_teardown(patching, setup, teardown),
 	};
 

@@ -36,6 +36,7 @@ struct guest {
 	size_t n_cpu_bases;
 	struct module_layout modules;
 	struct fentry_layout fentry;
+	struct kprobe_layout kprobes;
 	struct layout layout; /* of task_struct and friends; see guest_stacks_prepare() */
 };
 

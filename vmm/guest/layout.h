@@ -79,6 +79,13 @@ struct fentry_layout {
 	uint32_t next, records, index, ip, record_size;
 };
 
+/* Of kprobes; see kprobes.c. Addresses are 0 where the kernel does not have them or does not tell. */
+struct kprobe_layout {
+	bool ready;
+	uint32_t link, addr; /* in struct kprobe */
+	uint64_t table, mutex;
+};
+
 /* BTF part: offsets and sizes only. btf is a copy of the guest's bytes. */
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
 int layout_arm64_from_btf(struct layout *l, struct layout_arm64 *x, const void *btf, uint32_t len, struct err *e);

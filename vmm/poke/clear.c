@@ -194,12 +194,20 @@ static int patching_clear(struct poke_tx *t, struct err *e)
 	return poke_plan_has_data(t->plan) ? t->quiesce->patching(t->quiesce, e) : 0;
 }
 
+/* On the way back bytes of ours go out, wanted or not. */
+static int copies_clear(struct poke_tx *t, struct err *e)
+{
+	return t->quiesce && t->quiesce->copied && t->plan != &t->inverse ? t->quiesce->copied(t->quiesce, e) : 0;
+}
+
 int poke_tx_clear(struct poke_tx *t, struct err *e)
 {
 	int r = vcpus_clear(t, e);
 
 	if (r == 0)
 		r = patching_clear(t, e);
+	if (r == 0)
+		r = copies_clear(t, e);
 	if (r == 0)
 		r = exclusions_clear(t, e);
 	if (r == 0)

@@ -135,6 +135,12 @@ struct poke_quiesce {
 	 */
 	int (*patching)(struct poke_quiesce *q, struct err *e);
 	/*
+	 * Does the guest keep a copy of bytes that are about to change, which the text does not show (a kprobe that is
+	 * not in force)? Asked in each pause but those of a way back. 0: no; 1: it is just making or
+	 * dropping one; negative: yes (ERR_REFUSED), or cannot tell. May be NULL.
+	 */
+	int (*copied)(struct poke_quiesce *q, struct err *e);
+	/*
 	 * VM running. Returns 0 when every task but the idle ones has been seen in user mode, or given up its CPU of its
 	 * own accord, since the call began: synchronize_rcu_tasks() of a Linux guest. Who sleeps inside
 	 * is not waited for. Negative: not known, go on as without.

@@ -11,6 +11,7 @@
 
 #include "vmm/worker/agent.h"
 #include "vmm/worker/agent_park.h"
+#include "vmm/worker/probes.h"
 #include "vmm/worker/session.h"
 #include "vmm/worker/stacks.h"
 
@@ -138,7 +139,7 @@ int agent_use_begin(struct agent_use *u, struct session *s, json_t *args, const 
 {
 	struct err why = { 0 };
 
-	*u = (struct agent_use){ .ops = { .scan = stacks_scan, .patching = stacks_patching },
+	*u = (struct agent_use){ .ops = { .scan = stacks_scan, .patching = stacks_patching, .copied = probes_copied },
 				 .session = s,
 				 .wanted = agent_use_is(args, "full") };
 	if (!u->wanted)

@@ -12,6 +12,7 @@
 #include "vmm/worker/commands.h"
 #include "vmm/worker/payloads.h"
 #include "vmm/worker/prepare.h"
+#include "vmm/worker/probes.h"
 #include "vmm/worker/slots.h"
 #include "vmm/worker/trace.h"
 #include "vmm/worker/txlog.h"
@@ -182,6 +183,8 @@ static int plan_as_asked(struct session *s, struct prepared *p, json_t *args, js
 
 	if (r == 0)
 		r = prepare_plan(s, p, e);
+	if (r == 0)
+		r = probes_check(s, p->plan, e);
 	if (r < 0) {
 		worker_agent_explain(s, args, e);
 		return r;
@@ -318,6 +321,8 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
 	r = choose(s, args, inverse, e);
+	if (r == 0)
+		r = probes_check(s, inverse, e);
 	if (r == 0)
 		r = worker_agent_check(s, args, inverse, &agent, e);
 	if (r == 0 && inverse->needs_quiescence)
