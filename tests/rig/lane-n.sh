@@ -22,7 +22,7 @@ lane_run() {
 	[ "${qemu[0]}" != qemu-system-x86_64 ] || echo "rig: lane n: without QEMU 10 no hardware breakpoint fires" >&2
 	: "${cpus:=2}" "${memory:=1024}"
 	files=("$@")
-	pack "$kernel" "irqbypass kvm kvm-amd" gzip -1 >"$work/initrd" || exit 125
+	pack "$kernel" "irqbypass kvm kvm-amd $modules" gzip -1 >"$work/initrd" || exit 125
 	start "${qemu[@]}" -accel tcg,thread=multi -cpu max -smp "$cpus" -m "$memory" -nodefaults -display none \
 		-vga none -no-reboot -serial "file:$work/console" -serial "file:$work/output" \
 		-kernel "$kernel"/boot/vmlinuz-* -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1"

@@ -11,7 +11,7 @@ lane_run() {
 	find_qemu
 	: "${cpus:=2}" "${memory:=512}"
 	files=("$@")
-	pack "$kernel" "" gzip -1 >"$work/initrd" || exit 125
+	pack "$kernel" "$modules" gzip -1 >"$work/initrd" || exit 125
 	start "${qemu[@]}" -accel tcg,thread=multi -cpu max,-cx16 -smp "$cpus" -m "$memory" -nodefaults -display none \
 		-vga none -no-reboot -serial "file:$work/console" -serial "file:$work/output" \
 		-kernel "$kernel"/boot/vmlinuz-* -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1"

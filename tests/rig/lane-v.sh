@@ -15,7 +15,7 @@ ldlinux=/usr/lib/syslinux/modules/bios/ldlinux.c32
 write_iso() { # KERNEL-DIR
 	local tree=$work/iso/isolinux
 	mkdir -p "$tree"
-	pack "$1" "irqbypass kvm kvm-intel" lz4 -q -l -9 >"$tree/initrd" || exit 125
+	pack "$1" "irqbypass kvm kvm-intel $modules" lz4 -q -l -9 >"$tree/initrd" || exit 125
 	cp "$1"/boot/vmlinuz-* "$tree/vmlinuz"
 	cp "$isolinux" "$ldlinux" "$tree/"
 	cat >"$tree/isolinux.cfg" <<-'CFG'

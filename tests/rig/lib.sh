@@ -43,7 +43,7 @@ add_file() { # FILE ROOT
 }
 
 # pack KERNEL-DIR MODULES COMPRESSOR... <nothing >initrd, with script and FILEs of files[].
-# MODULES, a string, are loaded in that order, the last one with --kvm-args.
+# MODULES, a string, are loaded in that order, kvm-amd and kvm-intel with --kvm-args.
 pack() {
 	local kernel=$1 modules=$2 root=$work/root module path file
 	shift 2
