@@ -56,6 +56,31 @@ static int vsock_open(const struct link_target *target, struct link **ret, struc
 	return link_stream_new(&link_vsock, fd, ret, e);
 }
 
+/* The guest's kernel answers for a port where nobody listens, and for a device whose driver is not there yet. */
+static ssize_t explained(const struct link *link, ssize_t n, struct err *e)
+{
+	struct link_stats stats;
+
+	if (n != -ECONNRESET || link_stream_stats(link, &stats) < 0 || stats.rx_bytes)
+		return n;
+	return err_set(e, ERR_INACTIVE, ECONNRESET, "link", "vsock: no agent listens there in the guest");
+}
+
+static int vsock_tick(struct link *link, struct err *e)
+{
+	return (int)explained(link, link_stream_tick(link, e), e);
+}
+
+static ssize_t vsock_read(struct link *link, void *buf, size_t cap, struct err *e)
+{
+	return explained(link, link_stream_read(link, buf, cap, e), e);
+}
+
+static ssize_t vsock_write(struct link *link, const void *buf, size_t len, struct err *e)
+{
+	return explained(link, link_stream_write(link, buf, len, e), e);
+}
+
 const struct link_ops link_vsock = {
 	.name = "vsock",
 	.probe = vsock_probe,
@@ -63,9 +88,9 @@ const struct link_ops link_vsock = {
 	.fd = link_stream_fd,
 	.events = link_stream_events,
 	.timeout_ms = link_stream_timeout_ms,
-	.tick = link_stream_tick,
-	.read = link_stream_read,
-	.write = link_stream_write,
+	.tick = vsock_tick,
+	.read = vsock_read,
+	.write = vsock_write,
 	.close = link_stream_close,
 	.stats = link_stream_stats,
 };
