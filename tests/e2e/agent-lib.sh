@@ -4,6 +4,9 @@
 # and set $guest to what tests/fetch guest-6.1 says.
 key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 
+# Where its agent is, what it is told, and what vmpoke says while there is none; a test may set others.
+address=unix:$work/web/agent.sock link=virtio-serial agent_options='' without=silent
+
 # The kernel whose modules we have.
 kernel_image() { echo "$guest"/boot/vmlinuz-*; }
 
@@ -49,4 +52,5 @@ refused() { # EXIT CODE, PATTERN, vmpoke arguments...
 
 is_agent() { vp --json agent web; [ "$(field .state)" = "$1" ]; }
 agent_is() { until_ok 30 is_agent "$1" || why "the agent is $(field .state) ($(field .why)), expected $1"; }
-add() { vp_ok add web --qmp "$work/web/qmp" --agent "unix:$work/web/agent.sock" "$@"; }
+add() { vp_ok add web --qmp "$work/web/qmp" --agent "$address" "$@"; }
+agent_start() { vm_do web agent "$agent_options" && agent_is ready; }
