@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "protocol/patchfile.h"
 #include "protocol/util.h"
 
 /* Opened here, with the user's rights. O_NONBLOCK: a FIFO must not hang us. */
@@ -24,11 +25,12 @@ static int vmlinux_pass(struct cli *c, json_t *args, struct err *e)
 	return cli_pass_fd(c, "vmlinux", fd, e);
 }
 
-static json_t *patch_args(struct cli *c, bool with_object, struct err *e)
+/* patch: the PATCH argument. */
+static json_t *patch_args(struct cli *c, const char *patch, bool with_object, struct err *e)
 {
 	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
 
-	if (patch_arg_add(c->args[1], with_object, args, e) < 0) {
+	if (patch_arg_add(patch, with_object, args, e) < 0) {
 		json_decref(args);
 		return NULL;
 	}
@@ -51,7 +53,7 @@ static json_t *patch_args(struct cli *c, bool with_object, struct err *e)
 static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
 {
 	struct err e = { 0 };
-	json_t *result = NULL, *args = patch_args(c, strcmp(command, "patch-revert") != 0, &e);
+	json_t *result = NULL, *args = patch_args(c, c->args[1], strcmp(command, "patch-revert") != 0, &e);
 
 	*ret_code = 0;
 	if (!args || cli_job_call(c, command, args, &result, &e) < 0) {
@@ -215,5 +217,37 @@ int cmd_revert(struct cli *c)
 	else
 		fprintf(c->out.stream, "%s is not applied to %s: nothing to revert\n", output_field(&c->out, result, "patch"),
 			output_field(&c->out, result, "vm"));
+	return code;
+}
+
+/* The old one by name, the new one as for apply. */
+static json_t *replace_call(struct cli *c, int *ret_code)
+{
+	char old[PATCHFILE_NAME_MAX + 1];
+	struct err e = { 0 };
+	json_t *result = NULL, *args = NULL;
+
+	*ret_code = 0;
+	if (patch_arg_name(c->args[1], old, sizeof(old), &e) >= 0)
+		args = patch_args(c, c->args[2], true, &e);
+	if (args)
+		json_object_set_new(args, "old", json_string(old));
+	if (!args || cli_job_call(c, "patch-replace", args, &result, &e) < 0)
+		*ret_code = cli_fail(c, &e);
+	else if (result && c->options.json)
+		output_json(&c->out, result);
+	return result;
+}
+
+int cmd_replace(struct cli *c)
+{
+	int code;
+	json_auto_t *result = replace_call(c, &code);
+
+	if (!result || c->options.json)
+		return code;
+	result_print(c, result, "applied", "to");
+	fprintf(c->out.stream, "  in place of %s, in two transactions: the guest ran without either in between\n",
+		output_field(&c->out, result, "replaced"));
 	return code;
 }

@@ -49,7 +49,8 @@ int cli_connect(struct cli *c, struct err *e)
 
 int cli_lost(struct cli *c, const char *command, int r, struct err *e)
 {
-	bool changes = strcmp(command, "patch-apply") == 0 || strcmp(command, "patch-revert") == 0;
+	bool changes = strcmp(command, "patch-apply") == 0 || strcmp(command, "patch-revert") == 0 ||
+		       strcmp(command, "patch-replace") == 0;
 	const char *advice = changes ? "; it may still be done or undone: ask 'vmpoke history'" :
 		strcmp(command, "vm-run") == 0 ? "; it may still be started: ask 'vmpoke list'" : "";
 

@@ -197,6 +197,9 @@ const struct schema_command schema_command_table[] = {
 			 .doc = "all modes, gentlest first: objects {name, available, why}" },
 		       { "abilities", SCHEMA_ARRAY, true,
 			 .doc = "what was found out about the host's KVM (a machine of our own): objects {name, value}" },
+		       { "booted", SCHEMA_BOOL, true,
+			 .doc = "false: the kernel has not finished booting, and still changes its own text" },
+		       { "pid", SCHEMA_INT, .doc = "process of the VMM; 0: not known" },
 		       { "cached", SCHEMA_BOOL, .doc = "the answer was known from before" },
 		       { "pause_us", SCHEMA_INT, .doc = "how long the guest was paused" },
 		       { "elapsed_us", SCHEMA_INT, .doc = "wall time" },
@@ -303,6 +306,38 @@ const struct schema_command schema_command_table[] = {
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
 		    ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
+	{ "patch-replace", "One patch out, another in: two transactions, the second planned before the first begins. In between the "
+			   "guest runs without either; when the second fails the old patch is put back.",
+	  .class = SCHEMA_CLASS_APPLY, .to_worker = true, .job = true,
+	  .args = { ARG_VM,
+		    { "old", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of the patch that goes" },
+		    ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME,
+		    { "timeout", SCHEMA_INT, true, .max = MS_MAX,
+		      .doc = "milliseconds until the work gives up (10000): half of it for each" },
+		    ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_JOB_ID },
+	  .returns = { RET_OPERATION,
+		       { "replaced", SCHEMA_STR, .doc = "name of the old patch" },
+		       { "transactions", SCHEMA_INT, .doc = "2: the guest ran without either in between" } } },
+	{ "patch-export", "The patches that are in this guest, as records for the host it moves to. Answered from the journal.",
+	  .class = SCHEMA_CLASS_CHECK, .read_only = true, .to_worker = true,
+	  .args = { ARG_VM,
+		    { "patch", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX,
+		      .doc = "only this one (all, as far as they fit into one message; else an error)" } },
+	  .returns = { RET_VM,
+		       { "records", SCHEMA_ARRAY,
+			 .doc = "in order of application: objects {version: 1, patch, description, time, release, build_id, base, mode, "
+				"trap, atomic, exclude, sites: [{address, symbol, old, new, ...}], text, object?, object_hash?, payload?}; "
+				"what else is in them is patch-adopt's" } } },
+	{ "patch-adopt", "Takes over patches that came with the guest. Writes nothing to it: a record is believed when the guest is "
+			 "of its build-id and boot, holds its new bytes, and its text gives just these sites there.",
+	  .class = SCHEMA_CLASS_APPLY, .to_worker = true, .job = true,
+	  .args = { ARG_VM, { "records", SCHEMA_ARRAY, .doc = "of patch-export, at most 256" }, ARG_VMLINUX, ARG_JOB_ID },
+	  .returns = { RET_VM,
+		       { "changed", SCHEMA_BOOL, .doc = "false: none was adopted" },
+		       { "build_id", SCHEMA_STR, .doc = "of the guest's kernel" },
+		       { "records", SCHEMA_ARRAY,
+			 .doc = "objects {patch, state: adopted, already (known here), absent (the guest holds the old bytes), attention "
+				"(it holds neither) or refused, why?, rule?}" } } },
 	{ "query-patches", "Applied patches in order of application.",
 	  .class = SCHEMA_CLASS_MONITOR, .read_only = true, .to_worker = true,
 	  .args = { ARG_VM },
@@ -334,7 +369,7 @@ const struct schema_command schema_command_table[] = {
 		    { "limit", SCHEMA_INT, true, .min = 1, .max = 1000, .doc = "the last so many (100)" } },
 	  .returns = { RET_VM,
 		       { "entries", SCHEMA_ARRAY,
-			 .doc = "objects {transaction?, time, operation: apply, revert or recover, patch, mode?, "
+			 .doc = "objects {transaction?, time, operation: apply, revert, adopt or recover, patch, mode?, "
 				"result: applied, reverted, undone, lost or attention, changed, sites, barriers, "
 				"forced_exits, longest_pause_us, elapsed_us, error?, and where the mode is not "
 				"stopped: traps, held, copied, kicked, already_out, waited_us, held_us}" } } },
@@ -393,6 +428,7 @@ const struct schema_event schema_event_table[] = {
 		    { "sites", SCHEMA_INT, true, .doc = "places written" },
 		    { "longest_pause_us", SCHEMA_INT, true, .doc = "longest time the guest stood still" },
 		    { "elapsed_us", SCHEMA_INT, true, .doc = "wall time" } } },
+	{ "GUEST_RESET", "The guest was reset; its kernel boots anew.", .data = { RET_VM } },
 	{ "COUNT_PROGRESS", "How far a vm-count has come; about once a second.",
 	  .data = { RET_VM,
 		    { "address", SCHEMA_ADDRESS, .doc = "where" },

@@ -49,7 +49,7 @@ static uint64_t timeout_us(json_t *args)
  */
 static int mend(struct session *s, const struct txlog *log, struct transaction *t, int r, struct err *e)
 {
-	bool apply = t->operation == OPERATION_APPLY;
+	bool apply = t->operation != OPERATION_REVERT;
 	struct err ignored = { 0 };
 	char name[sizeof(t->patch)];
 
@@ -132,21 +132,6 @@ static int choose(struct session *s, json_t *args, struct poke_plan *plan, struc
 	int r = choose_as_asked(args, plan, e);
 
 	return r < 0 ? r : slots_give(s, plan, e);
-}
-
-static int new_transaction(struct session *s, enum operation operation, const struct patchfile *file,
-			   struct poke_plan *plan, struct transaction **ret, struct err *e)
-{
-	struct transaction *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	*t = (struct transaction){ .number = s->next_txn++, .operation = operation, .plan = plan,
-				   .time = (json_int_t)time(NULL), .boot = session_boot(s) };
-	snprintf(t->patch, sizeof(t->patch), "%s", file->name);
-	snprintf(t->description, sizeof(t->description), "%s", file->description);
-	*ret = t;
-	return 0;
 }
 
 /* Already in: 1 and *ret; with another text under the same name: refused. */
@@ -235,7 +220,7 @@ static int apply_plan(struct session *s, struct prepared *p, json_t *args, json_
 	if (r == 0)
 		r = prepare_store(s, p, e);
 	if (r == 0)
-		r = new_transaction(s, OPERATION_APPLY, p->file, p->plan, &t, e);
+		r = txlog_new(s, OPERATION_APPLY, p->file, p->plan, &t, e);
 	if (!t)
 		return r;
 	json_t *o = result_json(s, p->file->name, "applied", true, p->plan, NULL);
@@ -328,7 +313,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 	if (r == 0 && inverse->needs_quiescence)
 		r = guest_stacks_prepare(s->guest, e);
 	if (r == 0)
-		r = new_transaction(s, OPERATION_REVERT, file, inverse, &t, e);
+		r = txlog_new(s, OPERATION_REVERT, file, inverse, &t, e);
 	if (!t) {
 		plan_free(inverse);
 		return r;

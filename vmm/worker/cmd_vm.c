@@ -103,6 +103,25 @@ static int abilities_add_json(const struct session *s, json_t *o, struct err *e)
 	return 0;
 }
 
+/*
+ * enum system_states (include/linux/kernel.h): the state before "running" came with 5.8. Before it runs, the kernel
+ * still changes its own text and frees some. Not known where there is no such symbol.
+ */
+static void add_booted(struct session *s, json_t *o)
+{
+	struct err ignored = { 0 };
+	unsigned major = 0, minor = 0;
+	uint64_t place;
+	uint32_t state;
+
+	if (guest_symbol_find(s->guest, "system_state", &place, NULL, NULL) < 0 ||
+	    guest_read(s->guest, place, &state, sizeof(state), &ignored) < 0 ||
+	    sscanf(guest_facts(s->guest)->release, "%3u.%3u", &major, &minor) != 2)
+		return;
+	bool freeing_is_a_state = major > 5 || (major == 5 && minor >= 8);
+	json_object_set_new(o, "booted", json_boolean(state >= (freeing_is_a_state ? 3 : 2)));
+}
+
 int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
 	uint64_t start = now_us(), cpu = cpu_time_us();
@@ -125,6 +144,8 @@ int command_vm_probe(struct session *s, json_t *args, json_t **ret, struct err *
 	}
 	if (s->info.live_read_why[0])
 		json_object_set_new(o, "live_read_why", json_string(s->info.live_read_why));
+	add_booted(s, o);
+	json_object_set_new(o, "pid", json_integer(s->info.pid));
 	json_object_set_new(o, "agent", worker_agent_json(s));
 	json_object_set_new(o, "cached", json_boolean(cached));
 	json_object_set_new(o, "pause_us", json_integer((json_int_t)s->info.read_pause_us));

@@ -22,6 +22,9 @@ int command_vm_count(struct session *s, json_t *args, json_t **ret, struct err *
 int command_patch_check(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_patch_replace(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_patch_export(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_patch_adopt(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_agent(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e);

@@ -122,6 +122,38 @@ bool payloads_in_use(const struct session *s, const struct payload_memory *m)
 	return false;
 }
 
+const struct payload_memory *payloads_of(const struct session *s, const struct patch_record *in)
+{
+	for (const struct payload_memory *m = s->payloads.first; m; m = m->next)
+		for (size_t i = 0; i < in->begin->plan->n_sites; i++)
+			if (leads_to(&in->begin->plan->sites[i], m))
+				return m;
+	return NULL;
+}
+
+/* On the record before a patch that leads there is. */
+int payloads_adopt(struct session *s, struct prepared *p, struct err *e)
+{
+	struct payload_memory m = { .gva = p->payload_base, .size = payload_size(p->payload), .boot = session_boot(s) };
+	_cleanup_free_ uint8_t *image = malloc(m.size);
+	struct err differs = { 0 };
+
+	if (!image)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	if (payload_list_find(&s->payloads, m.gva))
+		return err_set(e, ERR_REFUSED, EEXIST, "payload-memory", "the payload's memory is another patch's");
+	int r = prepare_image(s, p, m.gva, image, e);
+	if (r >= 0 && read_back(s, m.gva, image, m.size, &differs) < 0)
+		r = err_set_addr(e, ERR_REFUSED, ESTALE, "payload-memory", m.gva,
+				 "the guest does not hold the object's code there");
+	if (r < 0)
+		return r;
+	snprintf(m.patch, sizeof(m.patch), "%s", p->file->name);
+	m.crc = crc32c(image, m.size);
+	m.shows_code = payload_shows_code(p->payload);
+	return remember(s, &m, e);
+}
+
 static json_t *memory_json(const struct payload_memory *m, const char *state)
 {
 	return json_pack("{s:s, s:o, s:I, s:s}", "patch", m->patch, "address", qmp_address(m->gva), "size",

@@ -30,6 +30,15 @@ json_t *payloads_release(struct session *s, uint64_t timeout_us);
 /* {patch, address, size, state: "in-use" or "unused"} of each. */
 json_t *payloads_json(const struct session *s);
 
+/* The one that a patch leads to; NULL: none. */
+const struct payload_memory *payloads_of(const struct session *s, const struct patch_record *in);
+
+/*
+ * Takes over the payload that came with the guest: p's, at p->payload_base, where the guest must hold exactly what p's
+ * object is there. -ESTALE, -EEXIST (ERR_REFUSED, "payload-memory").
+ */
+int payloads_adopt(struct session *s, struct prepared *p, struct err *e);
+
 /* The guest booted anew: none of it is there any more. */
 void payloads_lose(struct session *s);
 

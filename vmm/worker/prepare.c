@@ -103,7 +103,7 @@ static int check_other_patches(const struct session *s, uint64_t gva, size_t len
 	char label[128];
 
 	for (const struct patch_record *p = s->patches.first; p; p = p->next) {
-		if (p->status == PATCH_LOST)
+		if (p->status == PATCH_LOST || p == s->without)
 			continue;
 		for (size_t i = 0; i < p->begin->plan->n_sites; i++) {
 			const struct poke_site *site = &p->begin->plan->sites[i];

@@ -11,6 +11,7 @@
 static const char *const operation_names[] = {
 	[OPERATION_APPLY] = "apply",
 	[OPERATION_REVERT] = "revert",
+	[OPERATION_ADOPT] = "adopt",
 };
 
 static const char *const status_names[] = {
@@ -286,6 +287,14 @@ static bool boot_from_json(json_t *o, struct boot *b)
 	       get_address(o, "base", &b->base) && get_address(o, "pid_start", &b->pid_start);
 }
 
+static enum operation operation_from_name(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(operation_names); i++)
+		if (strcmp(operation_names[i], name) == 0)
+			return (enum operation)i;
+	return OPERATION_APPLY;
+}
+
 int transaction_from_json(json_t *record, struct transaction **ret)
 {
 	_cleanup_(transaction_free) struct transaction *t = calloc(1, sizeof(*t));
@@ -302,7 +311,7 @@ int transaction_from_json(json_t *record, struct transaction **ret)
 		return -EBADMSG;
 	t->number = (uint64_t)json_integer_value(number);
 	t->time = json_integer_value(json_object_get(record, "time"));
-	t->operation = strcmp(operation, "revert") == 0 ? OPERATION_REVERT : OPERATION_APPLY;
+	t->operation = operation_from_name(operation);
 	int r = plan_from_json(record, &t->plan);
 	if (r < 0)
 		return r;
@@ -392,7 +401,7 @@ int patch_list_end(struct patch_list *l, struct transaction *t, enum result resu
 	struct patch_record *p = patch_list_find(l, t->patch);
 	bool gone = result == RESULT_REVERTED || (result == RESULT_LOST && t->operation == OPERATION_REVERT);
 
-	if (t->operation == OPERATION_APPLY && (result == RESULT_APPLIED || result == RESULT_ATTENTION)) {
+	if (t->operation != OPERATION_REVERT && (result == RESULT_APPLIED || result == RESULT_ATTENTION)) {
 		patch_list_remove(l, t->patch);
 		return patch_list_add(l, t, result == RESULT_APPLIED ? PATCH_APPLIED : PATCH_ATTENTION);
 	}

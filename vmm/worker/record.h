@@ -10,7 +10,11 @@
 
 #define TRANSACTION_NUMBER_MAX ((json_int_t)1 << 53)
 
-enum operation { OPERATION_APPLY, OPERATION_REVERT };
+enum operation {
+	OPERATION_APPLY,
+	OPERATION_REVERT,
+	OPERATION_ADOPT, /* it came in with the guest: nothing is written; else as an apply */
+};
 
 enum patch_status {
 	PATCH_APPLIED,

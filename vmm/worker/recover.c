@@ -105,7 +105,7 @@ static bool data_tells(const struct holdings *h)
 static int settle_sites(struct session *s, enum result *ret, struct err *e)
 {
 	struct transaction *t = s->open;
-	enum result done = t->operation == OPERATION_APPLY ? RESULT_APPLIED : RESULT_REVERTED;
+	enum result done = t->operation == OPERATION_REVERT ? RESULT_REVERTED : RESULT_APPLIED;
 	struct holdings h;
 	int r = take_stock(s, t->plan, &h, e);
 

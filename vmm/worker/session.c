@@ -94,7 +94,10 @@ static int memory_read(struct guest_memory *m, uint64_t gpa, void *buf, size_t l
 
 	if (!s->backend)
 		return err_set(e, ERR_INACTIVE, ENOTCONN, NULL, "%s", s->reason);
-	return s->backend->ops->read(s->backend, gpa, buf, len, e);
+	int r = s->backend->ops->read(s->backend, gpa, buf, len, e);
+	if (r >= 0 && s->overlay)
+		overlay_show(s->overlay, gpa, buf, len);
+	return r;
 }
 
 void session_init(struct session *s)
@@ -222,6 +225,13 @@ static int open_backend(struct session *s, struct err *e)
 	return r;
 }
 
+/* Also when no patch was lost: who wants some in has to know that there is a new boot. */
+static void tell_reset(struct session *s)
+{
+	if (s->told_state)
+		control_event(s->control, "GUEST_RESET", json_pack("{s:s}", "vm", s->target.vm));
+}
+
 void session_events(struct session *s)
 {
 	struct err e = { 0 };
@@ -239,6 +249,7 @@ void session_events(struct session *s)
 			guest_free(s->guest);
 			s->guest = NULL;
 			session_lose_patches(s);
+			tell_reset(s);
 			worker_agent_stop(s); /* what it said is of the last boot */
 			worker_agent_start(s);
 		}

@@ -13,6 +13,7 @@
 #include "vmm/worker/agent.h"
 #include "vmm/worker/control.h"
 #include "vmm/worker/journal.h"
+#include "vmm/worker/overlay.h"
 #include "vmm/worker/payload_list.h"
 #include "vmm/worker/record.h"
 #include "vmm/worker/trace.h"
@@ -42,6 +43,8 @@ struct session {
 
 	struct worker_agent agent;
 	struct session_memory memory;
+	const struct patch_record *without; /* planned as if this one were not in; else NULL */
+	const struct overlay *overlay; /* laid over what is read of the guest; NULL: memory as it is */
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
 
 	struct patch_list patches;

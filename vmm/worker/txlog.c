@@ -43,6 +43,21 @@ const char *const *txlog_fault_points(enum poke_mode mode)
 	}
 }
 
+int txlog_new(struct session *s, enum operation operation, const struct patchfile *file, struct poke_plan *plan,
+	      struct transaction **ret, struct err *e)
+{
+	struct transaction *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	*t = (struct transaction){ .number = s->next_txn++, .operation = operation, .plan = plan,
+				   .time = (json_int_t)time(NULL), .boot = session_boot(s) };
+	snprintf(t->patch, sizeof(t->patch), "%s", file->name);
+	snprintf(t->description, sizeof(t->description), "%s", file->description);
+	*ret = t;
+	return 0;
+}
+
 int txlog_begin(struct session *s, const struct transaction *t, struct err *e)
 {
 	json_t *record = transaction_to_json(t);

@@ -5,6 +5,12 @@
 
 #include "vmm/worker/session.h"
 
+struct patchfile;
+
+/* The next transaction, of file's patch and into the boot that runs now. plan is taken, on success only. -ENOMEM. */
+int txlog_new(struct session *s, enum operation operation, const struct patchfile *file, struct poke_plan *plan,
+	      struct transaction **ret, struct err *e);
+
 /* Writes the begin record, on the disk when it returns 0. Nothing of the guest may change before. */
 int txlog_begin(struct session *s, const struct transaction *t, struct err *e);
 

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * patch-export on one host, patch-adopt on the next, patch-replace: two state folders, one made-up guest that is the
+ * same for both, as after a migration. What a record says is believed only where the guest agrees.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "tests/fake/guest_image.h"
+#include "vmm/worker/commands.h"
+
+#define PLACE (IMAGE_FUNC + 8)
+#define OTHER (IMAGE_FUNC + 16)
+
+static struct {
+	char dir[2][64];
+	int peer;
+	struct backend base;
+	struct guest_image image;
+	bool running;
+	unsigned writes;
+	struct session s;
+} w;
+
+static int vm_info(struct backend *b, struct backend_info *ret, struct err *e)
+{
+	(void)b, (void)e;
+	*ret = (struct backend_info){ .caps = BACKEND_STEP | BACKEND_LIVE_READ | BACKEND_LIVE_REGS, .vcpus = IMAGE_CPUS,
+				      .state = w.running ? BACKEND_RUNNING : BACKEND_PAUSED, .pid = 1, .pid_start = 1 };
+	return 0;
+}
+
+static int vm_event(struct backend *b, enum backend_event_kind *ret, struct err *e)
+{
+	(void)b, (void)e;
+	*ret = BACKEND_EVENT_NONE;
+	return 0;
+}
+
+static int vm_read(struct backend *b, uint64_t gpa, void *buf, size_t len, struct err *e)
+{
+	(void)b;
+	return w.image.mem.read(&w.image.mem, gpa, buf, len, e);
+}
+
+static int vm_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
+{
+	(void)b, (void)e;
+	w.writes++;
+	memcpy(w.image.ram + gpa, buf, len);
+	return 0;
+}
+
+static int vm_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
+{
+	(void)b;
+	*ret = w.running;
+	int r = hook ? hook->before(hook, w.running, e) : 0;
+	w.running = false;
+	return r;
+}
+
+static int vm_resume(struct backend *b, struct err *e)
+{
+	(void)b, (void)e;
+	w.running = true;
+	return 0;
+}
+
+static int vm_regs_get(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e)
+{
+	(void)b, (void)e;
+	*ret = w.image.regs[vcpu];
+	return 0;
+}
+
+static void vm_close(struct backend *b)
+{
+	(void)b;
+}
+
+static const struct backend_ops vm_ops = {
+	.name = "image", .close = vm_close, .info = vm_info, .event = vm_event, .read = vm_read, .write = vm_write,
+	.pause = vm_pause, .resume = vm_resume, .resume_orphan = vm_resume, .regs_get = vm_regs_get,
+};
+
+static void host_enter(int host)
+{
+	struct err e = { 0 };
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	w.peer = pair[1];
+	w.s = (struct session){ .target.vm = "web1", .target.qmp = "q", .backend_name = "none", .state_dir = w.dir[host] };
+	session_init(&w.s);
+	w.s.control = control_new(pair[0]);
+	w.s.backend = &w.base;
+	assert_int_equal(journal_open(w.dir[host], "web1", 0, &w.s.journal, &e), 0);
+	assert_int_equal(session_load(&w.s, &e), 0);
+}
+
+static void host_leave(void)
+{
+	session_clear(&w.s);
+	journal_close(w.s.journal);
+	control_free(w.s.control);
+	close(w.peer);
+}
+
+static void move_to(int host)
+{
+	host_leave();
+	host_enter(host);
+}
+
+static int setup(void **state)
+{
+	const struct guest_image_options options = { .layout = IMAGE_61 };
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	strcpy(w.dir[0], "/tmp/vmpoke-adopt-XXXXXX");
+	strcpy(w.dir[1], "/tmp/vmpoke-adopt-XXXXXX");
+	if (!mkdtemp(w.dir[0]) || !mkdtemp(w.dir[1]))
+		return -1;
+	guest_image_build(&w.image, &options);
+	memset(guest_image_at(&w.image, IMAGE_FUNC), 0x90, IMAGE_FUNC_END - IMAGE_FUNC - 1);
+	*guest_image_at(&w.image, IMAGE_FUNC_END - 1) = 0xc3;
+	w.base.ops = &vm_ops;
+	w.running = true;
+	host_enter(0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[256];
+
+	(void)state;
+	host_leave();
+	snprintf(command, sizeof(command), "rm -rf %s %s", w.dir[0], w.dir[1]);
+	return system(command);
+}
+
+#define TEXT(name, place, new) \
+	"vmpoke: 1\nname: " name "\nsites:\n  - { at: do_nothing+" place ", kind: bytes, old: \"90\", new: \"" new "\" }\n"
+static const char text_p[] = TEXT("p", "0x8", "f8");
+static const char text_q[] = TEXT("q", "0x10", "f9");
+static const char text_r[] = TEXT("r", "0x8", "f5");
+static const char text_bad[] = TEXT("bad", "0x8", "e8");
+
+typedef int command_fn(struct session *s, json_t *args, json_t **ret, struct err *e);
+
+/* args are stolen. */
+static json_t *run(command_fn *command, json_t *args)
+{
+	json_t *value = NULL;
+	struct err e = { 0 };
+
+	if (command(&w.s, args, &value, &e) < 0)
+		fail_msg("%s", e.text);
+	json_decref(args);
+	return value;
+}
+
+static struct err run_fails(command_fn *command, json_t *args)
+{
+	json_t *value = NULL;
+	struct err e = { 0 };
+
+	assert_true(command(&w.s, args, &value, &e) < 0);
+	assert_null(value);
+	json_decref(args);
+	return e;
+}
+
+static void apply(const char *text)
+{
+	json_decref(run(command_patch_apply, json_pack("{s:s, s:s}", "vm", "web1", "text", text)));
+}
+
+static void revert(const char *name)
+{
+	json_t *value = run(command_patch_revert, json_pack("{s:s, s:s}", "vm", "web1", "patch", name));
+
+	assert_true(json_is_true(json_object_get(value, "changed")));
+	json_decref(value);
+}
+
+static json_t *export(void)
+{
+	json_t *value = run(command_patch_export, json_pack("{s:s}", "vm", "web1"));
+	json_t *records = json_deep_copy(json_object_get(value, "records"));
+
+	json_decref(value);
+	return records;
+}
+
+/* Records are borrowed. */
+static json_t *adopt(json_t *records)
+{
+	unsigned writes = w.writes;
+	json_t *value = run(command_patch_adopt, json_pack("{s:s, s:O}", "vm", "web1", "records", records));
+
+	assert_int_equal(w.writes, writes);
+	assert_null(w.s.overlay);
+	return value;
+}
+
+static void expect(json_t *reply, size_t i, const char *state)
+{
+	json_t *record = json_array_get(json_object_get(reply, "records"), i);
+
+	if (strcmp(json_string_value(json_object_get(record, "state")), state) != 0)
+		fail_msg("record %zu is %s: %s", i, json_string_value(json_object_get(record, "state")),
+			 json_string_value(json_object_get(record, "why")));
+}
+
+static uint8_t byte(uint64_t gva)
+{
+	return *guest_image_at(&w.image, gva);
+}
+
+static json_t *site_of(json_t *records, size_t i)
+{
+	return json_array_get(json_object_get(json_array_get(records, i), "sites"), 0);
+}
+
+static void test_moved_and_reverted(void **state)
+{
+	(void)state;
+	apply(text_p);
+	apply(text_q);
+	json_t *records = export();
+	assert_int_equal(json_array_size(records), 2);
+	move_to(1);
+	json_t *none = export();
+	assert_int_equal(json_array_size(none), 0);
+	json_decref(none);
+	json_t *reply = adopt(records);
+	assert_true(json_is_true(json_object_get(reply, "changed")));
+	expect(reply, 0, "adopted");
+	expect(reply, 1, "adopted");
+	json_decref(reply);
+	reply = adopt(records);
+	assert_true(json_is_false(json_object_get(reply, "changed")));
+	expect(reply, 0, "already");
+	json_decref(reply);
+	move_to(1); /* the journal tells it as well */
+	assert_int_equal(patch_list_count(&w.s.patches, PATCH_APPLIED), 2);
+	reply = run(command_patch_verify, json_pack("{s:s}", "vm", "web1"));
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	assert_int_equal(json_integer_value(json_object_get(reply, "sites")), 2);
+	json_decref(reply);
+	revert("q");
+	revert("p");
+	assert_int_equal(byte(PLACE), 0x90);
+	assert_int_equal(byte(OTHER), 0x90);
+	json_decref(records);
+}
+
+static void test_not_in(void **state)
+{
+	(void)state;
+	apply(text_p);
+	json_t *records = export();
+	revert("p");
+	move_to(1);
+	json_t *reply = adopt(records);
+	expect(reply, 0, "absent");
+	json_decref(reply);
+	*guest_image_at(&w.image, PLACE) = 0xfc;
+	reply = adopt(records);
+	expect(reply, 0, "attention");
+	json_decref(reply);
+	assert_null(w.s.patches.first);
+	json_decref(records);
+}
+
+/* Each would make a revert write where, or what, the patch's text does not say. */
+static void test_forged_sites(void **state)
+{
+	(void)state;
+	apply(text_p);
+	json_t *records = export(), *forged = json_deep_copy(records);
+	move_to(1);
+	/* elsewhere in the text: new is what is there */
+	json_object_set_new(site_of(forged, 0), "address", qmp_address(OTHER));
+	json_object_set_new(site_of(forged, 0), "new", json_string("90"));
+	json_object_set_new(site_of(forged, 0), "old", json_string("cc"));
+	json_t *reply = adopt(forged);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	json_decref(forged);
+	/* old bytes that no instruction ends in */
+	forged = json_deep_copy(records);
+	json_object_set_new(site_of(forged, 0), "old", json_string("e8"));
+	reply = adopt(forged);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	json_decref(forged);
+	/* one more site than the text has: data, the guest's page tables */
+	forged = json_deep_copy(records);
+	json_t *more = json_deep_copy(site_of(forged, 0));
+	json_object_set_new(more, "address", qmp_address(IMAGE_BASE + 0x100));
+	json_object_set_new(more, "data", json_true());
+	char hex[3] = "";
+	hex_encode(guest_image_at(&w.image, IMAGE_BASE + 0x100), 1, hex);
+	json_object_set_new(more, "new", json_string(hex));
+	json_array_append_new(json_object_get(json_array_get(forged, 0), "sites"), more);
+	reply = adopt(forged);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	json_decref(forged);
+	json_decref(records);
+}
+
+static void test_other_boot(void **state)
+{
+	(void)state;
+	apply(text_p);
+	json_t *records = export();
+	move_to(1);
+	json_t *record = json_array_get(records, 0);
+	char *build_id = strdup(json_string_value(json_object_get(record, "build_id")));
+	json_object_set_new(record, "build_id", json_string("00"));
+	json_t *reply = adopt(records);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	json_object_set_new(record, "build_id", json_string(build_id));
+	json_object_set_new(record, "base", qmp_address(IMAGE_BASE + 0x200000));
+	reply = adopt(records);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	free(build_id);
+	json_decref(records);
+}
+
+static void test_malformed(void **state)
+{
+	static const char *const gone[] = { "version", "patch", "text", "sites", "base", "build_id" };
+
+	(void)state;
+	apply(text_p);
+	json_t *records = export();
+	move_to(1);
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++) {
+		json_t *broken = json_deep_copy(records);
+
+		json_object_del(json_array_get(broken, 0), gone[i]);
+		assert_int_equal(run_fails(command_patch_adopt, json_pack("{s:s, s:o}", "vm", "web1", "records", broken)).kind,
+				 ERR_USAGE);
+	}
+	json_array_append(records, json_array_get(records, 0)); /* the same twice */
+	struct err e = run_fails(command_patch_adopt, json_pack("{s:s, s:o}", "vm", "web1", "records", records));
+	assert_non_null(strstr(e.text, "record 2: "));
+}
+
+static json_t *replace_args(const char *old, const char *text)
+{
+	return json_pack("{s:s, s:s, s:s}", "vm", "web1", "old", old, "text", text);
+}
+
+static void test_replace(void **state)
+{
+	(void)state;
+	apply(text_p);
+	json_t *reply = run(command_patch_replace, replace_args("p", text_r)); /* the same byte */
+	assert_string_equal(json_string_value(json_object_get(reply, "replaced")), "p");
+	json_decref(reply);
+	assert_int_equal(byte(PLACE), 0xf5);
+	assert_null(patch_list_find(&w.s.patches, "p"));
+	revert("r");
+	assert_int_equal(byte(PLACE), 0x90);
+	assert_int_equal(run_fails(command_patch_replace, replace_args("p", text_r)).kind, ERR_NOT_FOUND);
+}
+
+/* What can be known of the new one is known before the old one goes. */
+static void test_replace_refused(void **state)
+{
+	(void)state;
+	apply(text_p);
+	apply(text_q);
+	unsigned writes = w.writes;
+	assert_int_equal(run_fails(command_patch_replace, replace_args("p", text_bad)).kind, ERR_REFUSED);
+	assert_string_equal(run_fails(command_patch_replace, replace_args("p", text_p)).rule, "name-in-use");
+	assert_string_equal(run_fails(command_patch_replace, replace_args("q", text_r)).rule, "overlap");
+	assert_int_equal(w.writes, writes);
+	assert_null(w.s.overlay);
+	assert_null(w.s.without);
+	assert_int_equal(byte(PLACE), 0xf8);
+}
+
+static int vm_write_some(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
+{
+	const uint8_t *bytes = buf;
+
+	if (bytes[0] == 0xf5)
+		return err_set(e, ERR_FAILED, EIO, "", "not this byte");
+	return vm_write(b, gpa, buf, len, e);
+}
+
+static void test_replace_put_back(void **state)
+{
+	static struct backend_ops ops;
+
+	(void)state;
+	ops = vm_ops;
+	ops.write = vm_write_some;
+	apply(text_p);
+	w.base.ops = &ops;
+	struct err e = run_fails(command_patch_replace, replace_args("p", text_r));
+	w.base.ops = &vm_ops;
+	assert_int_equal(e.kind, ERR_FAILED);
+	assert_non_null(strstr(e.text, "put back"));
+	assert_int_equal(byte(PLACE), 0xf8);
+	assert_int_equal(patch_list_count(&w.s.patches, PATCH_APPLIED), 1);
+	assert_non_null(patch_list_find(&w.s.patches, "p"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_moved_and_reverted), TEST(test_not_in),	   TEST(test_forged_sites),
+		TEST(test_other_boot),	       TEST(test_malformed),	   TEST(test_replace),
+		TEST(test_replace_refused),    TEST(test_replace_put_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
