@@ -5,13 +5,14 @@
 # prints them, with the number of changes it reached; exit 1 when one was bad. Must
 # never call a run good that changed less than it was to. Needs a shell, sed, timeout.
 # How much in which lane: `native` and `e` are fast, `n` has no int3, `v` is slow.
-bad=0 total=0 running='' out=/tmp/stress.out pairs=2000 each=3400 vcpus='1 2' limit=180 traps=int3 modes='flipped staged held' rest='' land=50
+bad=0 total=0 running='' out=/tmp/stress.out pairs=2000 each=3400 vcpus='1 2' limit=180 traps=int3 modes='flipped staged held' rest='' land=50 lost=''
 case ${RIG_LANE:-e} in
 v) limit=900 rest='--gap 2000' ;; # one CPU: the vCPUs run in the gaps only
 n) vcpus=4 each=5000 limit=240 traps=hw modes='flipped staged held stopped' ;;
 e | native) pairs=100000 vcpus='1 2 4' limit=300 rest='--gap 50' ;; # or few pairs have but one change between
 esac
 
+. "${RIG_FILES:-$(dirname "$0")}/lost.sh"
 trap '[ -z "$running" ] || kill "$running"; exit 143' TERM INT HUP
 figure() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" $out | head -n 1; }
 
@@ -33,10 +34,8 @@ verdict() {
 	return 1
 }
 
-# expect STATUS NAME FIGURE LEAST ARGS...
-expect() {
-	wanted=$1 name=$2 what=$3 least=$4
-	shift 4
+# run ARGS...: sets status
+run() {
 	began=$(cut -d. -f1 /proc/uptime)
 	# In the background: a shell that waits acts on a signal, and timeout is in a group of its own.
 	timeout $((limit + 120)) stress.static --seconds "$limit" "$@" --json >$out 2>&1 &
@@ -46,6 +45,18 @@ expect() {
 	running=
 	sed 's/^/# /' $out
 	echo "# took $(($(cut -d. -f1 /proc/uptime) - began)) s"
+}
+
+# expect STATUS NAME FIGURE LEAST ARGS...: a run whose only fault is a vCPU that the lane's CPUs lost is made again, once in all.
+expect() {
+	wanted=$1 name=$2 what=$3 least=$4
+	shift 4
+	run "$@"
+	if [ $status = 1 ] && [ "$wanted" = 0 ] && [ -z "$lost" ] && [ "$(figure violations)" = 1 ] &&
+		[ "$(figure fallen)" = 1 ] && vcpu_in_host $out; then
+		lost=$name
+		run "$@"
+	fi
 	verdict $status "$wanted" "$name" "$what" "$least"
 }
 
@@ -84,4 +95,5 @@ for mode in flipped held; do
 done
 expect 1 "halves changed apart are seen" flips 1 --mode flipped --vcpus 4 --sites 1 --pairs --shapes call --unpaired \
 	--seconds 60 $rest
+[ -z "$lost" ] || echo "# run again because of the emulated CPUs: $lost"
 exit $bad

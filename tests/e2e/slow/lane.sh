@@ -9,7 +9,7 @@ lane_run() {
 	local script=$1 lane=$2 limit=$3 status
 	shift 3
 	"$root/tests/rig/run" "$lane" --timeout "$limit" "$@" "$root/tests/stress/$script" \
-		"$root/build/tests/stress.static" 2>"$work/stderr"
+		"$root/tests/stress/lost.sh" "$root/build/tests/stress.static" 2>"$work/stderr"
 	status=$?
 	case $status in
 	0 | 1) ;; # every run has said how it went
