@@ -25,15 +25,24 @@ static pid_t agent_pid;
 static struct agent_session *session;
 static const uint8_t key_a[AGENT_KEY_LEN] = "the key of this very machine...", key_b[AGENT_KEY_LEN] = "another one";
 
-static void start(const uint8_t *host_key, const uint8_t *agent_key)
+static void wire(void)
+{
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+}
+
+static void open_session(const uint8_t *host_key)
 {
 	struct err e = { 0 };
-	struct link_target target = { .fd = -1 };
+	struct link_target target = { .fd = ends[0] };
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	agent_pid = fake_agent_start(ends[1], &roots, agent_key);
-	target.fd = ends[0];
 	assert_int_equal(agent_session_new(&(struct agent_session_config){ &fd_link, &target, host_key }, &session, &e), 0);
+}
+
+static void start(const uint8_t *host_key, const uint8_t *agent_key)
+{
+	wire();
+	agent_pid = fake_agent_start(ends[1], &roots, agent_key);
+	open_session(host_key);
 }
 
 static void ready(void)
@@ -400,9 +409,8 @@ static void test_nobody(void **state)
 	struct err e = { 0 };
 
 	(void)state;
-	start(NULL, NULL);
-	fake_agent_kill(agent_pid);
-	agent_pid = 0;
+	wire();
+	open_session(NULL);
 	struct link_target target = { .fd = ends[1] };
 	struct agent_session *other;
 	assert_int_equal(agent_session_new(&(struct agent_session_config){ &fd_link, &target, NULL }, &other, &e), 0);
