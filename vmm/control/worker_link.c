@@ -205,6 +205,12 @@ static int worker_adopt(struct worker *w, int fd, bool child)
 		r = watch_pidfd(w);
 	else if (r >= 0)
 		r = sd_event_add_child(w->event, &w->child, w->pid, WEXITED, on_child, w);
+	/* Not ONESHOT: who is being traced (strace, gdb, LeakSanitizer) dies for its pidfd before it does for waitid(),
+	 * and libsystemd 252 then asks once too early and never again. Off first, or it leaves the pidfd as it was. */
+	if (r >= 0)
+		r = sd_event_source_set_enabled(w->child, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(w->child, SD_EVENT_ON);
 	/* What it said before it died is heard before its death is. */
 	if (r >= 0)
 		r = sd_event_source_set_priority(w->child, SD_EVENT_PRIORITY_IDLE);
