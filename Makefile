@@ -7,9 +7,9 @@ CLANG ?= clang
 WERROR ?= -Werror
 BUILD := build
 
-PKGS_PROTOCOL := jansson yaml-0.1
+PKGS_PROTOCOL := jansson yaml-0.1 libsodium
 PKGS_VM := libbpf libelf liblz4 libzstd liblzma zlib
-PKGS_DAEMON := libsystemd
+PKGS_DAEMON := libsystemd inih
 PKGS_XDP := libxdp
 VERSION := 0.1.0
 
@@ -25,7 +25,8 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-unknown-warning-option -Wno-for
 BASE_CFLAGS := -std=gnu17 $(WARN) -I. -D_GNU_SOURCE -DVMPOKE_VERSION='"$(VERSION)"' \
 	-DVMPOKE_LIBEXECDIR='"$(PREFIX)/lib/vmpoke"' \
 	$(if $(HAVE_XDP),-isystem $(BUILD)/bpf) $(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)
-LIBS_PROTOCOL := $(shell pkg-config --libs $(PKGS_PROTOCOL) 2>/dev/null)
+# Not all who link libprotocol.a verify signatures; what is not used must not be loaded.
+LIBS_PROTOCOL := -Wl,--push-state,--as-needed $(shell pkg-config --libs $(PKGS_PROTOCOL) 2>/dev/null) -Wl,--pop-state
 LIBS_VM := -lZydis $(shell pkg-config --libs $(if $(HAVE_XDP),$(PKGS_XDP)) $(PKGS_VM) 2>/dev/null)
 LIBS_DAEMON := $(shell pkg-config --libs $(PKGS_DAEMON) 2>/dev/null)
 

@@ -8,5 +8,6 @@ protocol_src := protocol/err.c protocol/util.c \
 	protocol/client.c protocol/client_queue.c \
 	protocol/schema.c protocol/schema_table.c protocol/schema_introspect.c \
 	protocol/patchfile.c protocol/patchfile_site.c protocol/patchfile_exclude.c protocol/patchfile_yaml.c protocol/place.c \
+	protocol/manifest.c protocol/minisign.c \
 	protocol/agent_addr.c protocol/agent_key.c \
 	$(agent_protocol_src)
