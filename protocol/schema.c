@@ -180,6 +180,14 @@ int schema_check_args(const struct schema_command *cmd, json_t *args, struct err
 	return 0;
 }
 
+int schema_refuse_internal(const struct schema_command *cmd, json_t *args, struct err *e)
+{
+	for (const struct schema_arg *a = cmd->args; a < cmd->args + SCHEMA_ARGS_MAX && a->name; a++)
+		if (a->internal && json_object_get(args, a->name))
+			return err_set(e, ERR_USAGE, EINVAL, "arguments", "Parameter '%s' is unexpected", a->name);
+	return 0;
+}
+
 json_t *schema_query_commands(bool read_only)
 {
 	json_t *list = json_array();

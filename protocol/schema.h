@@ -46,6 +46,8 @@ struct schema_arg {
 	bool optional;
 	json_int_t min, max; /* SCHEMA_INT: allowed range; SCHEMA_STR: max is the longest length (0: 4096) */
 	const char *doc;
+	bool override; /* lifts a safety default: the policy has to allow it by this name */
+	bool internal; /* from vmpoked to a worker; of clients refused as unexpected */
 };
 
 struct schema_command {
@@ -84,6 +86,9 @@ const struct schema_event *schema_events(size_t *ret_count);
  * "Parameter 'x' is missing", "Parameter 'x' is unexpected", "Invalid parameter type for 'x', expected: string".
  */
 int schema_check_args(const struct schema_command *cmd, json_t *args, struct err *e);
+
+/* Refuses arguments that are vmpoked's to give, as if they did not exist. */
+int schema_refuse_internal(const struct schema_command *cmd, json_t *args, struct err *e);
 
 json_t *schema_query_commands(bool read_only); /* [{"name": ...}]; read_only: only what control-ro.sock allows */
 json_t *schema_query_qmp_schema(void);	       /* QEMU's SchemaInfo array */

@@ -55,7 +55,8 @@ static int put_object(json_t *list, const char *name, const struct schema_arg *m
 	int r = 0;
 
 	for (size_t i = 0; i < max && members[i].name; i++)
-		r |= put(array, member(&members[i], argument));
+		if (!members[i].internal)
+			r |= put(array, member(&members[i], argument));
 	r |= put(list, json_pack("{s:s, s:s, s:o}", "name", name, "meta-type", "object", "members", array));
 	return r;
 }

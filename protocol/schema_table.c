@@ -6,6 +6,8 @@
  * be added.
  */
 #include "protocol/agent_addr.h"
+#include "protocol/manifest.h"
+#include "protocol/minisign.h"
 #include "protocol/patchfile.h"
 #include "protocol/schema_table.h"
 
@@ -30,15 +32,25 @@
 
 #define ARG_MODE \
 	{ "mode", SCHEMA_STR, true, .min = 1, .max = 16, \
-	  .doc = "insist on flipped, staged, held or stopped; refused (rule \"mode\") where it is not safe" }
+	  .doc = "insist on flipped, staged, held or stopped; refused (rule \"mode\") where it is not safe", .override = true }
 #define ARG_TRAPS \
 	{ "traps", SCHEMA_STR, true, .min = 1, .max = 16, \
-	  .doc = "of staged and held: insist on int3 or hw; refused (rule \"trap\") where that is not safe" }
+	  .doc = "of staged and held: insist on int3 or hw; refused (rule \"trap\") where that is not safe", \
+	  .override = true }
 
 #define ARG_AGENT_USE \
 	{ "agent-use", SCHEMA_STR, true, .min = 1, .max = 16, \
 	  .doc = "where an agent answers: facts (ask it about symbols and conflicts), full (also hold the guest's text_mutex " \
-		 "and wait for its tasks, in a thread that it parks) or none (facts)" }
+		 "and wait for its tasks, in a thread that it parks) or none (facts)", .override = true }
+
+#define ARG_MANIFEST \
+	{ "manifest", SCHEMA_STR, true, .min = 1, .max = MANIFEST_SIZE_MAX, \
+	  .doc = "with text: its signed manifest (docs/policy.md); checked whether or not unsigned patches are allowed" }
+#define ARG_SIGNATURE \
+	{ "signature", SCHEMA_STR, true, .min = 1, .max = MINISIGN_SIG_SIZE_MAX, \
+	  .doc = "with manifest: minisign's signature of it, the text of the .minisig file" }
+#define ARG_BY \
+	{ "by", SCHEMA_OBJECT, true, .internal = true, .doc = "who asked for it, for the history: {uid, pid, key?, serial?}" }
 
 #define ARG_VMLINUX \
 	{ "vmlinux", SCHEMA_STR, true, .min = 4, .max = 66, \
@@ -164,7 +176,7 @@ const struct schema_command schema_command_table[] = {
 		       "for a machine that runs.",
 	  .class = SCHEMA_CLASS_MANAGE,
 	  .args = { ARG_VM,
-		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest" } },
+		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest", .override = true } },
 	  .returns = { RET_VM, { "changed", SCHEMA_BOOL, .doc = "true" } } },
 	{ "query-vms", "What is known of all VMs; never waits for one.",
 	  .class = SCHEMA_CLASS_MONITOR, .read_only = true, .returns_array = true,
@@ -290,7 +302,7 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_CHECK, .read_only = true,
 	  .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
-		    ARG_AGENT_USE, ARG_VMLINUX, ARG_JOB_ID },
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
@@ -299,12 +311,12 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_APPLY, .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
-		    ARG_AGENT_USE, ARG_VMLINUX, ARG_JOB_ID },
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.",
 	  .class = SCHEMA_CLASS_REVERT, .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_JOB_ID },
+		    ARG_BY, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-replace", "One patch out, another in: two transactions, the second planned before the first begins. In between the "
 			   "guest runs without either; when the second fails the old patch is put back.",
@@ -409,6 +421,21 @@ const struct schema_command schema_command_table[] = {
 	{ "job-dismiss", "Forgets a concluded job.",
 	  .class = SCHEMA_CLASS_JOB,
 	  .args = { { "id", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "the job" } } },
+
+	{ "query-keys", "The public keys whose signatures of patches count.",
+	  .class = SCHEMA_CLASS_KEYS, .read_only = true, .returns_array = true,
+	  .returns = { { "id", SCHEMA_STR, .doc = "as minisign prints it" },
+		       { "file", SCHEMA_STR, .doc = "in the folder of keys" } } },
+	{ "manifest-revoke", "From now on no manifest of this patch by this key with such a serial is taken, not even to apply "
+			     "again what it was used for. What is applied stays.",
+	  .class = SCHEMA_CLASS_KEYS,
+	  .args = { { "patch", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of the patch" },
+		    { "key", SCHEMA_STR, .min = 16, .max = 16, .doc = "id of the key, also of one that is not trusted any more" },
+		    { "serial", SCHEMA_INT, true, .min = 1, .max = MANIFEST_SERIAL_MAX,
+		      .doc = "this one and all below (the highest that was used here)" } },
+	  .returns = { { "patch", SCHEMA_STR, .doc = "as given" },
+		       { "key", SCHEMA_STR, .doc = "as given" },
+		       { "serial", SCHEMA_INT, .doc = "this one and all below are revoked" } } },
 	{ .name = NULL },
 };
 

@@ -204,8 +204,9 @@ vm_kill() {
 
 # daemon_start [VARIABLE=VALUE...]: our vmpoked, answering.
 daemon_start() {
-	mkdir -p "$work/state" "$work/run"
-	env "$@" setpriv --pdeathsig KILL "$build/vmpoked" --state-dir "$work/state" --runtime-dir "$work/run" \
+	mkdir -p "$work/state" "$work/run" "$work/keys.d"
+	[ -e "$work/vmpoked.conf" ] || : >"$work/vmpoked.conf" # not this machine's own
+	env "$@" setpriv --pdeathsig KILL "$build/vmpoked" --config "$work/vmpoked.conf" --keys-dir "$work/keys.d" --state-dir "$work/state" --runtime-dir "$work/run" \
 		--foreground >>"$work/vmpoked.out" 2>>"$work/vmpoked.log" </dev/null &
 	daemon_pid=$!
 	until_ok 15 daemon_answers || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"

@@ -44,14 +44,18 @@ void daemon_program_init(struct daemon_program *p)
 
 static pid_t spawn(const struct daemon_program *p, const char *const *more, int out, int err)
 {
-	char daemon[128], worker[128], state[128], run[128];
-	const char *argv[32] = { daemon, "--worker", worker, "--state-dir", state, "--runtime-dir", run, "--foreground" };
-	size_t n = 8;
+	char daemon[128], worker[128], state[128], run[128], config[128], keys[128];
+	const char *argv[32] = { daemon, "--worker", worker, "--state-dir", state, "--runtime-dir", run, "--config", config,
+				 "--keys-dir", keys, "--foreground" };
+	size_t n = 12;
 
 	snprintf(daemon, sizeof(daemon), "%s/vmpoked", build_dir());
 	snprintf(worker, sizeof(worker), "%s/fake-worker", build_dir());
 	daemon_program_path(p, "state", state, sizeof(state));
 	daemon_program_path(p, "run", run, sizeof(run));
+	daemon_program_path(p, "vmpoked.conf", config, sizeof(config));
+	daemon_program_path(p, "keys.d", keys, sizeof(keys));
+	close(open(config, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)); /* empty, unless the test has put something there */
 	for (; more && *more && n < 31; more++)
 		argv[n++] = *more;
 	pid_t pid = fork();

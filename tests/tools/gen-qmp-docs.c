@@ -32,6 +32,8 @@ static void print_members(const char *title, const struct schema_arg *m, bool ar
 		return;
 	printf("\n%s:\n\n", title);
 	for (; m->name; m++) {
+		if (m->internal)
+			continue;
 		printf("- `%s` (%s", m->name, type_name(m->type));
 		if (arguments)
 			print_limits(m);

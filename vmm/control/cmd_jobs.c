@@ -2,6 +2,7 @@
 /* query-jobs, job-cancel, job-dismiss. Must answer at once, whatever the workers do. */
 #include <errno.h>
 
+#include "vmm/control/authorize.h"
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/relay.h"
@@ -9,8 +10,11 @@
 int cmd_query_jobs(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 		   json_t **ret, struct err *e)
 {
-	(void)s, (void)cmd, (void)args, (void)e;
+	(void)cmd, (void)args, (void)e;
 	*ret = jobs_query(&d->jobs);
+	for (size_t i = json_array_size(*ret); i > 0; i--)
+		if (!authorize_sees(d, s, json_string_value(json_object_get(json_array_get(*ret, i - 1), "vm"))))
+			json_array_remove(*ret, i - 1);
 	return 0;
 }
 

@@ -21,7 +21,7 @@
 
 static bool may_name_files(const struct session *s)
 {
-	return s->cred.uid == 0 || s->cred.uid == geteuid();
+	return s->peer.uid == 0 || s->peer.uid == geteuid();
 }
 
 /* O_NONBLOCK: a FIFO must not hang us. It stays set: what the console does not take at once is lost anyway. */
@@ -30,7 +30,7 @@ static int path_open(const struct session *s, const char *member, const char *pa
 	if (!may_name_files(s))
 		return err_set(e, ERR_REFUSED, EACCES, "foreign-path",
 			       "'%s' must be \"fd:NAME\", a file you opened yourself and passed with getfd: vmpoked opens no file "
-			       "for user %u", member, s->cred.uid);
+			       "for user %u", member, s->peer.uid);
 	if (path[0] != '/')
 		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' must be \"fd:NAME\" or an absolute path, not '%.64s'", member, path);
 	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
@@ -193,7 +193,7 @@ static int name_check(struct daemon *d, const struct vm *present, const char *na
 static void log_start(const struct session *s, const struct registry_entry *entry)
 {
 	log_msg(LOG_NOTICE, entry->name, "starting with %u vCPUs and %llu MiB, kernel %s, asked by pid %d uid %u", entry->vcpus,
-		(unsigned long long)(entry->memory >> 20), entry->kernel, s->cred.pid, s->cred.uid);
+		(unsigned long long)(entry->memory >> 20), entry->kernel, s->peer.pid, s->peer.uid);
 }
 
 /* The name is free, or of a machine that is shut down; its worker may still be there. */
@@ -281,6 +281,6 @@ int cmd_vm_destroy(struct daemon *d, struct session *s, const struct schema_comm
 		return err_set(e, ERR_INACTIVE, ENOTCONN, NULL, "the process of '%s' cannot be found; try again", vm->entry.name);
 	vm->destroyed = running;
 	vm->destroy_reply = session_defer(s);
-	log_msg(LOG_NOTICE, vm->entry.name, "destroyed by pid %d uid %u", s->cred.pid, s->cred.uid);
+	log_msg(LOG_NOTICE, vm->entry.name, "destroyed by pid %d uid %u", s->peer.pid, s->peer.uid);
 	return vm->destroy_reply ? COMMAND_DEFERRED : err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory; the machine is being ended");
 }

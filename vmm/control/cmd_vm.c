@@ -9,6 +9,7 @@
 
 #include "protocol/util.h"
 #include "vmm/control/agent_keys.h"
+#include "vmm/control/authorize.h"
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
@@ -222,10 +223,10 @@ int cmd_query_vms(struct daemon *d, struct session *s, const struct schema_comma
 {
 	const struct vm *vm;
 
-	(void)s, (void)cmd, (void)args, (void)e;
+	(void)cmd, (void)args, (void)e;
 	*ret = json_array();
 	LIST_FOREACH(vm, &d->vms, link)
-		if (vm->phase == VM_ACTIVE)
+		if (vm->phase == VM_ACTIVE && authorize_sees(d, s, vm->entry.name))
 			json_array_append_new(*ret, vm_describe(vm));
 	return 0;
 }

@@ -2,8 +2,8 @@
 /*
  * From a request to the function that carries it out; see command.h. Every check
  * that needs no VM is made here, in QEMU's order: known at this stage of the
- * conversation, allowed on this socket, arguments. Must have no side effect
- * before all three have passed.
+ * conversation, allowed on this socket, arguments, allowed to this client. Must have no side effect
+ * but the audit record before all of them have passed.
  */
 #include "vmm/control/command.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "protocol/util.h"
+#include "vmm/control/authorize.h"
 #include "vmm/control/session.h"
 
 static const struct {
@@ -32,6 +33,8 @@ static const struct {
 	{ "query-jobs", cmd_query_jobs },
 	{ "job-cancel", cmd_job_cancel },
 	{ "job-dismiss", cmd_job_dismiss },
+	{ "query-keys", cmd_query_keys },
+	{ "manifest-revoke", cmd_manifest_revoke },
 };
 
 static command_fn command_lookup(const struct schema_command *cmd)
@@ -65,9 +68,12 @@ int command_run(struct daemon *d, struct session *s, const char *name, json_t *a
 	command_fn run = cmd ? command_lookup(cmd) : NULL;
 	if (!run)
 		return err_set(e, ERR_NO_COMMAND, ENOSYS, NULL, "The command %.64s has not been found", name);
-	if (s->read_only && !schema_on_read_only_socket(cmd))
-		return err_set(e, ERR_REFUSED, EACCES, "read-only",
-			       "%s does more than look at what is known, and this is the read-only socket; use control.sock", name);
-	r = schema_check_args(cmd, args, e);
+	r = authorize_socket(d, s, cmd, e);
+	if (r == 0)
+		r = schema_check_args(cmd, args, e);
+	if (r == 0)
+		r = schema_refuse_internal(cmd, args, e);
+	if (r == 0)
+		r = authorize(d, s, cmd, args, e);
 	return r < 0 ? r : run(d, s, cmd, args, ret, e);
 }

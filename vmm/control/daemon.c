@@ -13,8 +13,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "vmm/control/authorize.h"
 #include "vmm/control/log.h"
 #include "vmm/control/registry.h"
+#include "vmm/control/serials.h"
 #include "vmm/control/vm.h"
 
 #define STOP_TIMEOUT_US (10 * 1000000ull)
@@ -101,6 +103,7 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 {
 	*d = (struct daemon){
 		.event = event, .state_lock_fd = -1, .runtime_lock_fd = -1, .registry_fd = -1,
+		.serials_fd = -1, .audit.fd = -1, .config = options->config, .keys = options->keys,
 		.worker_config = { .binary = options->worker, .state_dir = options->state_dir,
 				   .runtime_dir = options->runtime_dir },
 	};
@@ -111,10 +114,26 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 	if (r == 0)
 		r = registry_open(options->state_dir, &d->registry_fd, e);
 	if (r == 0)
-		r = server_listen(&d->server, options->runtime_dir, &options->passed, e);
+		r = serials_open(options->state_dir, &d->serials_fd, e);
+	if (r == 0)
+		r = audit_open(&d->audit, options->state_dir, e);
+	if (r == 0)
+		r = server_listen(&d->server, options->runtime_dir, options->read_only_mode, &options->passed, e);
 	if (r == 0) /* clients that come before this are answered after it: the loop does not run yet */
 		r = vms_start(d, e);
 	return r;
+}
+
+void daemon_reconfigure(struct daemon *d, struct config *config, struct keys *keys)
+{
+	struct err e;
+
+	config_free(d->config);
+	free(d->keys);
+	d->config = config;
+	d->keys = keys;
+	if (audit_reopen(&d->audit, &e) < 0)
+		log_msg(LOG_ERR, NULL, "%s; the one that is open is written to", e.text);
 }
 
 static int on_stop_timer(sd_event_source *s, uint64_t usec, void *userdata)
@@ -159,6 +178,11 @@ void daemon_done(struct daemon *d)
 		vm_free(LIST_FIRST(&d->vms));
 	server_done(&d->server);
 	jobs_done(&d->jobs);
+	audit_close(&d->audit);
+	config_free(d->config);
+	free(d->keys);
+	if (d->serials_fd >= 0)
+		close(d->serials_fd);
 	if (d->registry_fd >= 0)
 		close(d->registry_fd);
 	if (d->state_lock_fd >= 0)
@@ -167,8 +191,13 @@ void daemon_done(struct daemon *d)
 		close(d->runtime_lock_fd);
 }
 
+static bool may_see(const struct server *s, const struct session *session, const char *vm)
+{
+	return authorize_sees(container_of(s, struct daemon, server), session, vm);
+}
+
 void daemon_event(struct daemon *d, const char *name, json_t *data)
 {
-	server_broadcast(&d->server, name, data);
+	server_broadcast(&d->server, name, data, may_see);
 	json_decref(data);
 }

@@ -8,7 +8,10 @@
 #include <systemd/sd-event.h>
 
 #include "protocol/err.h"
+#include "vmm/control/audit.h"
+#include "vmm/control/config.h"
 #include "vmm/control/jobs.h"
+#include "vmm/control/keys.h"
 #include "vmm/control/server.h"
 #include "vmm/control/worker_spawn.h"
 
@@ -21,6 +24,9 @@ struct daemon_options {
 	const char *worker;	  /* path of vmpoke-vm */
 	uint64_t client_stall_us; /* a client that does not read for so long is dropped */
 	struct activation passed; /* sockets of the service manager's; taken by daemon_start() */
+	mode_t read_only_mode;	  /* of control-ro.sock */
+	struct config *config;	  /* taken by daemon_start(), like keys; also on failure */
+	struct keys *keys;
 };
 
 struct daemon {
@@ -30,6 +36,10 @@ struct daemon {
 	LIST_HEAD(daemon_vms, vm) vms;
 	size_t n_vms;
 	struct jobs jobs;
+	struct config *config; /* the policy; never NULL */
+	struct keys *keys;     /* never NULL */
+	int serials_fd;
+	struct audit audit;
 	struct server server;
 	sd_event_source *stop_timer;
 	bool stopping;
@@ -41,6 +51,9 @@ struct daemon {
  */
 int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options *options, struct err *e);
 
+/* Another policy and other keys (both taken) from the next request on; the audit file is opened anew. */
+void daemon_reconfigure(struct daemon *d, struct config *config, struct keys *keys);
+
 /* Orderly end: the loop exits with 0 once every worker has, after 10 s at the latest. */
 void daemon_stop(struct daemon *d);
 void daemon_done(struct daemon *d);
@@ -48,7 +61,7 @@ void daemon_done(struct daemon *d);
 /* Called when a VM is gone from the list. */
 void daemon_vm_gone(struct daemon *d);
 
-/* Sends an event to all clients. data is taken (also on failure). */
+/* Sends an event to all clients that may be told of its VM. data is taken (also on failure). */
 void daemon_event(struct daemon *d, const char *name, json_t *data);
 
 #endif

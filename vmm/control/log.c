@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
@@ -64,6 +65,13 @@ static void log_to_stderr(int priority, const char *vm, const char *text)
 		(void)write_full(STDERR_FILENO, line, (size_t)n); /* one write: lines do not mix */
 }
 
+static void make_printable(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
 void log_msg(int priority, const char *vm, const char *fmt, ...)
 {
 	char text[1024];
@@ -74,11 +82,53 @@ void log_msg(int priority, const char *vm, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	make_printable(text);
 	if (log_target == LOG_TARGET_JOURNAL)
 		log_to_journal(priority, vm, text);
 	else
 		log_to_stderr(priority, vm, text);
+}
+
+#define FIELDS_MAX   24
+#define FIELD_MAX    1024 /* bytes of one, name included */
+
+/* "NAME=value", cut, without control bytes: one field must not look like two. */
+static void field_format(char *buf, size_t cap, const char *name, const char *value)
+{
+	int n = snprintf(buf, cap, "%s=", name);
+
+	snprintf(buf + n, cap - (size_t)n, "%s", value);
+	make_printable(buf);
+}
+
+static void send_fields(int priority, const char *vm, const char *text, const struct log_field *fields, size_t n)
+{
+	_cleanup_free_ char (*buf)[FIELD_MAX] = calloc(FIELDS_MAX, FIELD_MAX);
+	struct iovec iov[FIELDS_MAX];
+	char number[8], message[FIELD_MAX];
+	int used = 0;
+
+	if (!buf)
+		return;
+	snprintf(number, sizeof(number), "%d", priority);
+	snprintf(message, sizeof(message), "%s%s%s", vm, vm[0] ? ": " : "", text);
+	field_format(buf[used++], FIELD_MAX, "MESSAGE", message);
+	field_format(buf[used++], FIELD_MAX, "PRIORITY", number);
+	field_format(buf[used++], FIELD_MAX, "SYSLOG_IDENTIFIER", "vmpoked");
+	for (size_t i = 0; i < n && used < FIELDS_MAX; i++)
+		if (fields[i].value[0])
+			field_format(buf[used++], FIELD_MAX, fields[i].name, fields[i].value);
+	for (int i = 0; i < used; i++)
+		iov[i] = (struct iovec){ .iov_base = buf[i], .iov_len = strlen(buf[i]) };
+	sd_journal_sendv(iov, used);
+}
+
+void log_fields(int priority, const char *vm, const char *text, const struct log_field *fields, size_t n)
+{
+	if (priority > log_max)
+		return;
+	if (log_target == LOG_TARGET_JOURNAL)
+		send_fields(priority, vm, text, fields, n);
+	else
+		log_msg(priority, vm[0] ? vm : NULL, "%s", text);
 }

@@ -4,6 +4,7 @@
 #define VMPOKE_CONTROL_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <syslog.h> /* LOG_ERR ... */
 
 enum log_target {
@@ -20,5 +21,13 @@ int log_level_parse(const char *name);
 
 /* vm may be NULL. The text may hold what guests and peers sent: control bytes become '?'. */
 void log_msg(int priority, const char *vm, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* A field of the systemd journal; empty values are left out. */
+struct log_field {
+	const char *name, *value;
+};
+
+/* The same with fields of its own, where there is a journal. vm may be "". */
+void log_fields(int priority, const char *vm, const char *text, const struct log_field *fields, size_t n);
 
 #endif

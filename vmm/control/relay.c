@@ -23,6 +23,7 @@ struct relay {
 	struct vm *vm;
 	struct pending *pending; /* NULL: nobody waits */
 	struct job *job;	 /* NULL: not a job */
+	struct audit_entry asked; /* who for what */
 };
 
 static uint64_t budget_us(const struct schema_command *cmd, json_t *args)
@@ -43,6 +44,15 @@ static void relay_free(struct relay *relay)
 }
 DEFINE_CLEANUP(struct relay, relay_free)
 
+/* How it ended, of what changes a guest. Its client is told in any case: there is nothing left to prevent. */
+static void relay_audit(const struct relay *relay, const struct err *error)
+{
+	const struct audit_entry *x = &relay->asked;
+
+	if (x->class == SCHEMA_CLASS_APPLY || x->class == SCHEMA_CLASS_REVERT)
+		audit_write(&relay->vm->daemon->audit, x, error ? AUDIT_FAILED : AUDIT_DONE, error, NULL);
+}
+
 static void relay_finish(struct relay *relay, json_t *value, const struct err *error)
 {
 	struct daemon *d = relay->vm->daemon;
@@ -52,6 +62,7 @@ static void relay_finish(struct relay *relay, json_t *value, const struct err *e
 		e = *error;
 		snprintf(e.vm, sizeof(e.vm), "%s", relay->vm->entry.name);
 	}
+	relay_audit(relay, error ? &e : NULL);
 	if (relay->job) {
 		relay->job->relay = NULL;
 		jobs_conclude(&d->jobs, relay->job, value, error ? &e : NULL);
@@ -92,8 +103,8 @@ static int relay_add_job(struct relay *relay, struct session *s, const struct sc
 	if (r < 0)
 		return r;
 	relay->job->relay = relay;
-	log_msg(cmd->read_only ? LOG_DEBUG : LOG_NOTICE, vm->entry.name, "%s, job %s, asked by pid %d uid %u", cmd->name,
-		relay->job->id, s->cred.pid, s->cred.uid);
+	log_msg(cmd->read_only ? LOG_DEBUG : LOG_INFO, vm->entry.name, "%s, job %s, asked by pid %d uid %u", cmd->name,
+		relay->job->id, s->peer.pid, s->peer.uid);
 	return 0;
 }
 
@@ -122,6 +133,8 @@ static int relay_send(struct relay *relay, json_t *args, struct err *e)
 
 	if (relay->job)
 		json_object_set_new(copy, "job-id", json_string(relay->job->id));
+	if (relay->asked.class == SCHEMA_CLASS_APPLY || relay->asked.class == SCHEMA_CLASS_REVERT)
+		json_object_set_new(copy, "by", audit_by(&relay->asked));
 	int r = worker_call(&relay->vm->worker, &relay->call, copy, e);
 	json_decref(copy);
 	return r;
@@ -143,6 +156,7 @@ int relay_start(struct vm *vm, struct session *s, const struct schema_command *c
 	if (!relay)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	relay->vm = vm;
+	relay->asked = s->asked;
 	relay->call = (struct worker_call){
 		.command = cmd->name, .array = cmd->returns_array, .budget_us = budget_us(cmd, args), .done = on_done,
 	};

@@ -122,14 +122,15 @@ static int socket_take(struct server_socket *sock, int fd, struct err *e)
 	return 0;
 }
 
-int server_listen(struct server *s, const char *runtime_dir, const struct activation *passed, struct err *e)
+int server_listen(struct server *s, const char *runtime_dir, mode_t read_only_mode, const struct activation *passed,
+		  struct err *e)
 {
 	int r = passed->rw >= 0 ? socket_take(&s->rw, passed->rw, e) :
 				  socket_bind(&s->rw, runtime_dir, "control.sock", 0660, e);
 
 	if (r == 0)
 		r = passed->ro >= 0 ? socket_take(&s->ro, passed->ro, e) :
-				      socket_bind(&s->ro, runtime_dir, "control-ro.sock", 0666, e);
+				      socket_bind(&s->ro, runtime_dir, "control-ro.sock", read_only_mode, e);
 	if (r == 0)
 		r = socket_watch(&s->rw, e);
 	if (r == 0)
@@ -165,13 +166,15 @@ void server_done(struct server *s)
 		session_free(LIST_FIRST(&s->sessions));
 }
 
-void server_broadcast(struct server *s, const char *name, json_t *data)
+void server_broadcast(struct server *s, const char *name, json_t *data,
+		      bool (*may_see)(const struct server *s, const struct session *session, const char *vm))
 {
+	const char *vm = json_string_value(json_object_get(data, "vm"));
 	_cleanup_free_ char *line = NULL;
 	struct session *session;
 
 	LIST_FOREACH(session, &s->sessions, link) {
-		if (!session->negotiated)
+		if (!session->negotiated || (may_see && vm && !may_see(s, session, vm)))
 			continue;
 		if (!line)
 			line = qmp_format_event(name, data);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-event.h>
 
@@ -42,15 +43,17 @@ void server_init(struct server *s, sd_event *event, uint64_t stall_us);
 
 /*
  * On the sockets that were passed, which it takes; each that was not is made as RUNTIME/control.sock or
- * RUNTIME/control-ro.sock, replacing what is there.
+ * RUNTIME/control-ro.sock (with that mode), replacing what is there.
  */
-int server_listen(struct server *s, const char *runtime_dir, const struct activation *passed, struct err *e);
+int server_listen(struct server *s, const char *runtime_dir, mode_t read_only_mode, const struct activation *passed,
+		  struct err *e);
 
 /* Stops listening, removes the sockets, drops the clients. May be called twice. */
 void server_close(struct server *s);
 void server_done(struct server *s);
 
-/* To every client that has negotiated. data is borrowed. */
-void server_broadcast(struct server *s, const char *name, json_t *data);
+/* To every client that has negotiated, and for which may_see (NULL: all) says yes. data is borrowed. */
+void server_broadcast(struct server *s, const char *name, json_t *data,
+		      bool (*may_see)(const struct server *s, const struct session *session, const char *vm));
 
 #endif

@@ -56,7 +56,7 @@ static void on_closed(struct channel *ch, const char *why)
 {
 	struct session *s = container_of(ch, struct session, channel);
 
-	log_msg(LOG_DEBUG, NULL, "client pid %d uid %u left: %s", s->cred.pid, s->cred.uid, why);
+	log_msg(LOG_DEBUG, NULL, "client pid %d uid %u left: %s", s->peer.pid, s->peer.uid, why);
 	session_free(s);
 }
 
@@ -65,15 +65,15 @@ static const struct channel_ops channel_ops = { .frame = on_frame, .closed = on_
 int session_new(struct server *server, int fd, bool read_only)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	socklen_t len = sizeof(s->cred);
 
-	if (!s || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &s->cred, &len) < 0) {
+	if (!s || peer_read(fd, &s->peer) < 0) {
 		free(s);
 		close(fd);
 		return -ENOMEM;
 	}
 	int r = channel_init(&s->channel, server->event, fd, &channel_ops, server->stall_us);
 	if (r < 0) {
+		peer_clear(&s->peer);
 		free(s);
 		return r;
 	}
@@ -100,6 +100,7 @@ void session_free(struct session *s)
 	s->server->n_sessions_ro -= s->read_only;
 	channel_done(&s->channel);
 	fd_table_clear(&s->fds);
+	peer_clear(&s->peer);
 	free(s);
 }
 

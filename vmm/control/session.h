@@ -10,15 +10,18 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "vmm/control/audit.h"
 #include "vmm/control/channel.h"
 #include "vmm/control/fds.h"
+#include "vmm/control/peer.h"
 #include "vmm/control/server.h"
 
 struct session {
 	struct channel channel;
 	struct server *server;
 	LIST_ENTRY(session) link;
-	struct ucred cred; /* of the peer when it connected */
+	struct peer peer;
+	struct audit_entry asked; /* the request at hand, or the last one, as it was allowed */
 	bool read_only;
 	bool negotiated;
 	const char *request_id; /* raw "id" of the request at hand, borrowed; NULL when it has none */

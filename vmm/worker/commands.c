@@ -45,7 +45,11 @@ static int run(struct session *s, const struct qmp_request *req, json_t **ret, s
 	if (!schema)
 		return err_set(e, ERR_NO_COMMAND, ENOSYS, NULL, "The command %s has not been found", req->execute);
 	int r = schema_check_args(schema, req->args, e);
-	return r < 0 ? r : c->run(s, req->args, ret, e);
+	s->by = json_object_get(req->args, "by");
+	if (r == 0)
+		r = c->run(s, req->args, ret, e);
+	s->by = NULL;
+	return r;
 }
 
 void command_answer(struct session *s, const struct qmp_request *req)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "protocol/manifest.h"
 #include "vmm/guest/vmlinux.h"
 #include "vmm/kind/kind.h"
 #include "vmm/kvm/machine.h"
@@ -18,6 +19,7 @@ void prepared_clear(struct prepared *p)
 {
 	free(p->text);
 	patchfile_free(p->file);
+	free(p->manifest);
 	free(p->object);
 	payload_free(p->payload);
 	plan_free(p->plan);
@@ -54,6 +56,19 @@ static int named_text(struct session *s, const char *name, struct prepared *p, s
 	return 0;
 }
 
+/* vmpoked has looked at all of it but the build-ids: those the worker knows. */
+static int manifest_take(json_t *args, struct prepared *p, struct err *e)
+{
+	json_t *manifest = json_object_get(args, "manifest");
+
+	if (!manifest)
+		return 0;
+	p->manifest = calloc(1, sizeof(*p->manifest));
+	if (!p->manifest)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	return manifest_parse(json_string_value(manifest), json_string_length(manifest), "manifest", p->manifest, e);
+}
+
 int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct err *e)
 {
 	json_t *text = json_object_get(args, "text");
@@ -73,6 +88,8 @@ int prepare_file(struct session *s, json_t *args, struct prepared *ret, struct e
 			return r;
 	}
 	int r = patchfile_parse(ret->text, ret->text_len, filename ? filename : name ? name : "patch", &ret->file, e);
+	if (r == 0)
+		r = manifest_take(args, ret, e);
 	return r < 0 ? r : prepare_object(s, args, name, ret, e);
 }
 
@@ -90,6 +107,14 @@ static int check_gates(const struct patchfile *file, const struct guest_facts *f
 			       "the patch is for the kernel with build-id %s, the guest's is %s", want, f->build_id_hex);
 	}
 	return 0;
+}
+
+static int check_manifest(const struct manifest *m, const struct guest_facts *f, struct err *e)
+{
+	if (!m || manifest_allows_build_id(m, f->build_id, sizeof(f->build_id)))
+		return 0;
+	return err_set(e, ERR_REFUSED, EPERM, "wrong-build-id", "the manifest of the patch is not for the kernel with build-id %s, "
+		       "which the guest runs", f->build_id_hex);
 }
 
 static bool overlap(uint64_t a, size_t a_len, uint64_t b, size_t b_len)
@@ -173,6 +198,8 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 	__attribute__((cleanup(kind_image_clear))) struct kind_image image = { .vmlinux = p->vmlinux };
 	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
+	if (r == 0)
+		r = check_manifest(p->manifest, guest_facts(s->guest), e);
 
 	if (r == 0 && p->file->object[0] && !p->object)
 		r = err_set(e, ERR_USAGE, EINVAL, NULL, "the patch has sites of kind function: give their object file ('object')");

@@ -5,12 +5,14 @@
 
 #include "vmm/worker/session.h"
 
+struct manifest;
 struct payload;
 
 struct prepared {
 	char *text;	  /* the patch file, as given or as stored */
 	size_t text_len;
 	struct patchfile *file;
+	struct manifest *manifest; /* NULL: there is none */
 	struct vmlinux *vmlinux; /* the file of the guest's kernel, where a kind needs it and somebody has it */
 	uint8_t *object; /* the object file that goes with it; NULL: it has no sites of kind function */
 	size_t object_len;

@@ -353,6 +353,7 @@ json_t *transaction_history(json_t *begin, json_t *end)
 	json_object_set(o, "mode", json_object_get(begin, "mode"));
 	json_object_set(o, "result", json_object_get(end, "result"));
 	json_object_set_new(o, "changed", json_boolean(result && strcmp(result, "undone") != 0));
+	json_object_set(o, "by", json_object_get(begin, "by")); /* does nothing where there is none */
 	for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
 		json_object_set(o, copied[i], json_object_get(end, copied[i]));
 	return o;

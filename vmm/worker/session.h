@@ -41,6 +41,7 @@ struct session {
 	uint64_t attach_due_us;	   /* now_us(): when the poll loop tries to reach the VM again */
 	uint64_t no_attach_before; /* now_us(): reaching the VM took long and failed */
 
+	json_t *by; /* who asked for what is being done, borrowed; NULL: nobody */
 	struct worker_agent agent;
 	struct session_memory memory;
 	const struct patch_record *without; /* planned as if this one were not in; else NULL */

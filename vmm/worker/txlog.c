@@ -64,6 +64,8 @@ int txlog_begin(struct session *s, const struct transaction *t, struct err *e)
 
 	if (!record)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	if (s->by)
+		json_object_set(record, "by", s->by);
 	fault_point("journal-begin");
 	int r = journal_append(s->journal, record, true, e);
 	fault_point("journal-begun");

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The policy in a running vmpoked, with workers that take anything: what is refused never
+ * reaches one, and every answer is in the audit file. We are uid 0 or not; the rules name our own uid.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "protocol/util.h"
+#include "tests/fake/daemon_program.h"
+#include "vmm/control/audit.h"
+
+static struct daemon_program program;
+
+static void write_config(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void write_config(const char *fmt, ...)
+{
+	char path[128], text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	daemon_program_path(&program, "vmpoked.conf", path, sizeof(path));
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_int_equal(write_full(fd, text, strlen(text)), 0);
+	close(fd);
+}
+
+static int init(void **state)
+{
+	(void)state;
+	daemon_program_init(&program);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	if (program.pid)
+		assert_int_equal(daemon_program_stop(&program), 0);
+	daemon_program_clean(&program);
+	return 0;
+}
+
+/* The last record of the audit file; a new reference. */
+static json_t *audit_last(void)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[128];
+	size_t len;
+
+	daemon_program_path(&program, "state/audit.jsonl", path, sizeof(path));
+	assert_int_equal(read_file(path, 1 << 20, &text, &len), 0);
+	assert_true(len > 1 && text[len - 1] == '\n');
+	text[len - 1] = '\0';
+	char *last = strrchr(text, '\n');
+	json_t *o = json_loads(last ? last + 1 : text, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(o);
+	return o;
+}
+
+static void audited(const char *result, const char *command, const char *vm, const char *rule)
+{
+	json_t *o = audit_last();
+
+	assert_string_equal(get_str(o, "result"), result);
+	assert_string_equal(get_str(o, "command"), command);
+	assert_string_equal(get_str(o, "vm"), vm);
+	assert_string_equal(get_str(o, "rule"), rule);
+	assert_int_equal(get_int(o, "uid"), getuid());
+	assert_int_equal(get_int(o, "pid"), getpid());
+	json_decref(o);
+}
+
+static void test_without_a_file(void **state)
+{
+	(void)state;
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false), *ro = daemon_program_connect(&program, true);
+	struct err e;
+
+	json_decref(add_vm(rw, "ok"));
+	audited("allowed", "vm-add", "ok", "");
+	json_decref(call_ok(rw, "patch-apply", json_pack("{s:s, s:s, s:s}", "vm", "ok", "text", "x", "mode", "stopped")));
+	audited("done", "patch-apply", "ok", "");
+	json_decref(call_ok(rw, "query-vms", NULL));
+	audited("done", "patch-apply", "ok", ""); /* looking is not noted */
+	call_fails(ro, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e);
+	audited("refused", "patch-apply", "", "read-only");
+	/* vmpoked's own to give. */
+	call_fails(rw, "patch-apply", json_pack("{s:s, s:s, s:{}}", "vm", "ok", "text", "x", "by"), ERR_USAGE, &e);
+	assert_string_equal(e.text, "Parameter 'by' is unexpected");
+	qmp_client_free(rw);
+	qmp_client_free(ro);
+}
+
+static void test_rules(void **state)
+{
+	struct err e;
+
+	(void)state;
+	write_config("[allow us]\nusers = %u\nmay = monitor manage apply check\nvms = web* ok\n", getuid());
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+
+	call_fails(rw, "vm-add", json_pack("{s:s, s:s}", "name", "db1", "qmp", "/tmp/db1"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "policy");
+	audited("refused", "vm-add", "db1", "policy");
+	json_decref(add_vm(rw, "ok"));
+	json_decref(call_ok(rw, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x")));
+	call_fails(rw, "patch-revert", json_pack("{s:s, s:s}", "vm", "ok", "patch", "x"), ERR_REFUSED, &e);
+	assert_non_null(strstr(e.text, "class revert"));
+	audited("refused", "patch-revert", "ok", "policy");
+	call_fails(rw, "patch-apply", json_pack("{s:s, s:s, s:s}", "vm", "ok", "text", "x", "mode", "stopped"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "override");
+	assert_non_null(strstr(e.text, "'mode'"));
+	call_fails(rw, "patch-apply",
+		   json_pack("{s:s, s:s}", "vm", "ok", "text",
+			     "vmpoke: 1\nname: two\natomic: false\nsites:\n  - { at: f, kind: return, value: 1 }\n"
+			     "  - { at: g, kind: return, value: 1 }\n"),
+		   ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "override");
+	assert_non_null(strstr(e.text, "'atomic'"));
+	call_fails(rw, "vm-remove", json_pack("{s:s, s:b}", "vm", "ok", "keep-patches", 1), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "override");
+	call_fails(rw, "query-keys", NULL, ERR_REFUSED, &e);
+	call_fails(rw, "job-cancel", json_pack("{s:s}", "id", "none"), ERR_NOT_FOUND, &e);
+	qmp_client_free(rw);
+}
+
+/* SIGHUP: the new policy at once, for clients that are connected as well; a bad file changes nothing. */
+static void test_reload(void **state)
+{
+	char path[128], log[65536] = "";
+	struct err e;
+
+	(void)state;
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	json_decref(add_vm(rw, "ok"));
+	json_decref(add_vm(rw, "other"));
+	write_config("[allow us]\nusers = %u\nmay = monitor\nvms = ok\n", getuid());
+	kill(program.pid, SIGHUP);
+	for (int i = 0; i < 1000; i++) {
+		json_t *vms = call_ok(rw, "query-vms", NULL);
+		size_t n = json_array_size(vms);
+		json_decref(vms);
+		if (n == 1) /* the other one is not its business any more */
+			break;
+		poll(NULL, 0, 5);
+		assert_true(i < 999);
+	}
+	call_fails(rw, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e);
+	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", "other"), ERR_REFUSED, &e);
+	json_decref(call_ok(rw, "query-vm", json_pack("{s:s}", "vm", "ok")));
+	write_config("[allow us]\nusers = *\nmay = everything\n");
+	kill(program.pid, SIGHUP);
+	daemon_program_path(&program, "stderr", path, sizeof(path));
+	for (int i = 0; !strstr(log, "stay as they were"); i++) {
+		_cleanup_free_ char *text = NULL;
+		size_t len;
+
+		assert_true(i < 1000);
+		assert_int_equal(read_file(path, sizeof(log) - 1, &text, &len), 0);
+		memcpy(log, text, len + 1);
+		poll(NULL, 0, 5);
+	}
+	assert_non_null(strstr(log, "vmpoked.conf:3: unknown class 'everything'"));
+	call_fails(rw, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e);
+	qmp_client_free(rw);
+}
+
+/* A mistake in the file or among the keys: no start, and the sentence names the place. */
+static void test_bad_start(void **state)
+{
+	const char *const argv[] = { "--check-config", NULL }, *const start[] = { NULL };
+	char out[4096], path[128];
+
+	(void)state;
+	write_config("[vmpoked]\n\nlog-lever = debug\n");
+	assert_int_equal(daemon_program_run(&program, start, out, sizeof(out)), 1);
+	assert_non_null(strstr(out, "vmpoked.conf:3: unknown key 'log-lever' in [vmpoked]"));
+	assert_int_equal(daemon_program_run(&program, argv, out, sizeof(out)), 1);
+	write_config("[policy]\nunsigned = refuse\n");
+	assert_int_equal(daemon_program_run(&program, argv, out, sizeof(out)), 0);
+	assert_string_equal(out, "policy with 0 [allow] sections, 0 keys\n");
+	daemon_program_path(&program, "keys.d", path, sizeof(path));
+	assert_int_equal(mkdir(path, 0755), 0);
+	daemon_program_path(&program, "keys.d/bad.pub", path, sizeof(path));
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write_full(fd, "x\n", 2), 0);
+	close(fd);
+	assert_int_equal(daemon_program_run(&program, start, out, sizeof(out)), 1);
+	assert_non_null(strstr(out, "bad.pub: not a public key of minisign"));
+}
+
+/* What cannot be written down is not done. */
+static void test_no_audit_no_deed(void **state)
+{
+	char path[128];
+	struct err e;
+
+	(void)state;
+	daemon_program_path(&program, "state", path, sizeof(path));
+	mkdir(path, 0700);
+	daemon_program_path(&program, "state/audit.jsonl", path, sizeof(path));
+	if (mknod(path, S_IFCHR | 0600, makedev(1, 7)) < 0) /* /dev/full */
+		skip();
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		skip(); /* no device files here */
+	close(fd);
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	call_fails(rw, "vm-add", json_pack("{s:s, s:s}", "name", "ok", "qmp", "/tmp/ok"), ERR_FAILED, &e);
+	assert_string_equal(e.rule, "audit");
+	json_t *vms = call_ok(rw, "query-vms", NULL);
+	assert_int_equal(json_array_size(vms), 0);
+	json_decref(vms);
+	qmp_client_free(rw);
+}
+
+/* Who may do nothing cannot fill the disk by asking. */
+static void test_flood(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len, lines = 0;
+	char path[128];
+	struct err e;
+
+	(void)state;
+	daemon_program_start(&program);
+	uint64_t start = now_us();
+	struct qmp_client *ro = daemon_program_connect(&program, true);
+	for (int i = 0; i < 3000; i++)
+		call_fails(ro, "vm-remove", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
+	daemon_program_path(&program, "state/audit.jsonl", path, sizeof(path));
+	assert_int_equal(read_file(path, 8 << 20, &text, &len), 0);
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n';
+	/* Seconds begin where they like: two more than have passed. */
+	assert_true(lines >= 1 && lines <= AUDIT_REFUSED_PER_S * ((now_us() - start) / 1000000 + 2));
+	qmp_client_free(ro);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_without_a_file, init, stop),
+		cmocka_unit_test_setup_teardown(test_rules, init, stop),
+		cmocka_unit_test_setup_teardown(test_reload, init, stop),
+		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),
+		cmocka_unit_test_setup_teardown(test_no_audit_no_deed, init, stop),
+		cmocka_unit_test_setup_teardown(test_flood, init, stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
