@@ -85,6 +85,9 @@ int history_trace(struct cli *c); /* trace.c: with --trace */
 int cmd_events(struct cli *c);
 int cmd_qmp(struct cli *c);
 int cmd_version(struct cli *c);
+int cmd_keys(struct cli *c);
+int cmd_revoke(struct cli *c);
+int cmd_manifest(struct cli *c);
 
 /* cmd_vm.c: passes the file of --agent-key to vmpoked under the name "agent-key"; the key itself is never an argument. */
 int agent_key_pass(struct cli *c, struct err *e);
@@ -99,5 +102,8 @@ int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret,
 /* patch_arg.c: a PATCH argument is a file (then its text is sent, and the object it names) or the name of a patch vmpoked knows. */
 int patch_arg_add(const char *arg, bool with_object, json_t *args, struct err *e);
 int patch_arg_name(const char *arg, char *name, size_t cap, struct err *e); /* the patch's name; reads and parses a file */
+
+/* manifest_arg.c: "manifest" and "signature", where the patch file has them; after patch_arg_add(). */
+int manifest_arg_add(const struct cli *c, const char *patch, json_t *args, struct err *e);
 
 #endif

@@ -30,7 +30,8 @@ static json_t *patch_args(struct cli *c, const char *patch, bool with_object, st
 {
 	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
 
-	if (patch_arg_add(patch, with_object, args, e) < 0) {
+	/* A revert needs neither the object nor a signature. */
+	if (patch_arg_add(patch, with_object, args, e) < 0 || (with_object && manifest_arg_add(c, patch, args, e) < 0)) {
 		json_decref(args);
 		return NULL;
 	}
@@ -58,8 +59,8 @@ static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
 	*ret_code = 0;
 	if (!args || cli_job_call(c, command, args, &result, &e) < 0) {
 		*ret_code = cli_fail(c, &e);
-		/* For a check a refusal is the answer "no", not a failure to do something. */
-		if (strcmp(command, "patch-check") == 0 && e.kind == ERR_REFUSED)
+		/* For a check a refusal is the answer "no", not a failure to do something; unless one may not even ask. */
+		if (strcmp(command, "patch-check") == 0 && e.kind == ERR_REFUSED && strcmp(e.rule, "policy") != 0)
 			*ret_code = CLI_EXIT_NOT_APPLIED;
 	} else if (result && c->options.json) {
 		output_json(&c->out, result);

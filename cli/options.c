@@ -36,6 +36,9 @@ SET_TEXT(initrd)
 SET_TEXT(console)
 SET_TEXT(trace)
 SET_TEXT(kind)
+SET_TEXT(manifest)
+SET_TEXT(expires)
+SET_INT(unsigned, unsigned_, 1)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
@@ -69,6 +72,34 @@ static int set_limit(struct cli_options *o, const char *value)
 		return -EINVAL;
 	o->limit = (int)strtol(value, NULL, 10);
 	return o->limit >= 1 && o->limit <= CLI_LIMIT_MAX ? 0 : -EINVAL;
+}
+
+static int list_add(const char **list, size_t *n, const char *value)
+{
+	if (!*value || *n == CLI_LIST_MAX)
+		return -EINVAL;
+	list[(*n)++] = value;
+	return 0;
+}
+
+static int set_build_id(struct cli_options *o, const char *value)
+{
+	return list_add(o->build_ids, &o->n_build_ids, value);
+}
+
+static int set_vm(struct cli_options *o, const char *value)
+{
+	return list_add(o->vms, &o->n_vms, value);
+}
+
+static int set_serial(struct cli_options *o, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits == 0 || digits > 15 || value[digits])
+		return -EINVAL;
+	o->serial = strtoll(value, NULL, 10);
+	return o->serial ? 0 : -EINVAL;
 }
 
 static int set_disk(struct cli_options *o, const char *value)
@@ -227,6 +258,14 @@ static const struct cli_option options[] = {
 	  "end when more hits a second come (default 20000; 50 where each stops the VM)", set_max_rate },
 	{ 0, "trace", "FILE", CLI_OPT_HISTORY, "write the last change's timeline to FILE.json or FILE.svg", set_trace },
 	{ 0, "id", "N", CLI_OPT_HISTORY, "with --trace: only if that change is number N", set_id },
+	{ 0, "manifest", "FILE", CLI_OPT_SIGNED,
+	  "the patch's manifest, FILE.minisig its signature (default: PATCH.manifest, if it is there)", set_manifest },
+	{ 0, "unsigned", NULL, CLI_OPT_SIGNED, "send no manifest", set_unsigned },
+	{ 0, "build-id", "HEX", CLI_OPT_MANIFEST, "a kernel it is for (default: any); again for the next", set_build_id },
+	{ 0, "vm", "PATTERN", CLI_OPT_MANIFEST, "VMs it is for (default: any); again for the next", set_vm },
+	{ 0, "expires", "TIME", CLI_OPT_MANIFEST, "not to be applied from then on: 2027-01-31 or 2027-01-31T12:00:00Z", set_expires },
+	{ 0, "serial", "N", CLI_OPT_MANIFEST | CLI_OPT_SERIAL, "number of the manifest: only newer ones are taken afterwards "
+	  "(default: seconds since 1970; revoke: the highest used)", set_serial },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

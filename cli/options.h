@@ -18,6 +18,7 @@
 #define CLI_DISKS_MAX  4	  /* and as "disks" */
 #define CLI_MEMORY_MAX (1ull << 40) /* and as "memory" */
 #define CLI_RATE_MAX 1000000	  /* and as "max-rate" */
+#define CLI_LIST_MAX 32		  /* of options that may be given again */
 #define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
@@ -34,6 +35,9 @@ enum cli_option_group {
 	CLI_OPT_SITES = 1 << 7,
 	CLI_OPT_COUNT = 1 << 8,
 	CLI_OPT_VMLINUX = 1 << 9,
+	CLI_OPT_SIGNED = 1 << 20,   /* verbs that send a manifest */
+	CLI_OPT_MANIFEST = 1 << 21, /* verbs about one */
+	CLI_OPT_SERIAL = 1 << 22,
 };
 
 struct cli_options {
@@ -47,6 +51,11 @@ struct cli_options {
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;
 	int limit; /* 0 when not given */
+	const char *manifest, *expires; /* NULL when not given */
+	int unsigned_;
+	const char *build_ids[CLI_LIST_MAX], *vms[CLI_LIST_MAX];
+	size_t n_build_ids, n_vms;
+	int64_t serial; /* 0 when not given */
 	const char *mode, *traps, *trace, *agent_use, *vmlinux; /* NULL when not given */
 	const char *kind; /* of sites; NULL when not given */
 	int64_t id; /* of a transaction; 0 when not given */

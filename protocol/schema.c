@@ -161,6 +161,11 @@ static const struct schema_arg *arg_find(const struct schema_command *cmd, const
 	return NULL;
 }
 
+bool schema_takes(const struct schema_command *cmd, const char *name)
+{
+	return arg_find(cmd, name);
+}
+
 int schema_check_args(const struct schema_command *cmd, json_t *args, struct err *e)
 {
 	const char *key;

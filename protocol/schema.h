@@ -87,6 +87,9 @@ const struct schema_event *schema_events(size_t *ret_count);
  */
 int schema_check_args(const struct schema_command *cmd, json_t *args, struct err *e);
 
+/* Is there an argument of this name? */
+bool schema_takes(const struct schema_command *cmd, const char *name);
+
 /* Refuses arguments that are vmpoked's to give, as if they did not exist. */
 int schema_refuse_internal(const struct schema_command *cmd, json_t *args, struct err *e);
 

@@ -326,7 +326,7 @@ const struct schema_command schema_command_table[] = {
 		    ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME,
 		    { "timeout", SCHEMA_INT, true, .max = MS_MAX,
 		      .doc = "milliseconds until the work gives up (10000): half of it for each" },
-		    ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_JOB_ID },
+		    ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "replaced", SCHEMA_STR, .doc = "name of the old patch" },
 		       { "transactions", SCHEMA_INT, .doc = "2: the guest ran without either in between" } } },
@@ -343,7 +343,7 @@ const struct schema_command schema_command_table[] = {
 	{ "patch-adopt", "Takes over patches that came with the guest. Writes nothing to it: a record is believed when the guest is "
 			 "of its build-id and boot, holds its new bytes, and its text gives just these sites there.",
 	  .class = SCHEMA_CLASS_APPLY, .to_worker = true, .job = true,
-	  .args = { ARG_VM, { "records", SCHEMA_ARRAY, .doc = "of patch-export, at most 256" }, ARG_VMLINUX, ARG_JOB_ID },
+	  .args = { ARG_VM, { "records", SCHEMA_ARRAY, .doc = "of patch-export, at most 256" }, ARG_VMLINUX, ARG_BY, ARG_JOB_ID },
 	  .returns = { RET_VM,
 		       { "changed", SCHEMA_BOOL, .doc = "false: none was adopted" },
 		       { "build_id", SCHEMA_STR, .doc = "of the guest's kernel" },

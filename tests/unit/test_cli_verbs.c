@@ -467,10 +467,10 @@ static void test_status(void **state)
 		  "vmpoke: the answer to 'patch-verify' from '..." },
 		{ "history", { "history", "web1" },
 		  { { "query-history", vm1, "\"return\": {\"vm\": \"web1\", \"entries\": [{\"time\": 1795219200, \"operation\": \"apply\", \"patch\": \"p1\", "
-		      "\"transaction\": 7, \"mode\": \"flipped\", \"result\": \"applied\", \"longest_pause_us\": 412, \"elapsed_us\": 2310}, {\"time\": 1795219201, \"operation\": \"revert\", \"patch\": \"p1\", "
+		      "\"transaction\": 7, \"mode\": \"flipped\", \"result\": \"applied\", \"longest_pause_us\": 412, \"elapsed_us\": 2310, \"by\": {\"uid\": 0, \"pid\": 7}}, {\"time\": 1795219201, \"operation\": \"revert\", \"patch\": \"p1\", "
 		      "\"result\": \"undone\", \"error\": \"busy\"}]}" } }, 0,
-		  "2026-11-21T00:00:00Z\t7\tapply\tp1\tapplied\tflipped\t412\t2310\t-\n"
-		  "2026-11-21T00:00:01Z\t-\trevert\tp1\tundone\t-\t-\t-\tbusy\n", "" },
+		  "2026-11-21T00:00:00Z\t7\tapply\tp1\tapplied\tflipped\t412\t2310\troot\t-\n"
+		  "2026-11-21T00:00:01Z\t-\trevert\tp1\tundone\t-\t-\t-\t-\tbusy\n", "" },
 		{ "history --id alone", { "history", "web1", "--id", "3" }, {}, 2, "", "vmpoke: '--id' goes with '--trace FILE'\n" },
 		{ "trace of no format", { "history", "web1", "--trace", "/tmp/x.png" }, {}, 2, "",
 		  "vmpoke: '/tmp/x.png' must end in .json (for Perfetto) or .svg (a picture)\n" },

@@ -127,13 +127,13 @@ static int relay_take_file(struct relay *relay, struct session *s, json_t *args,
 }
 
 /* The worker gets the id of every job, also of those the client gave none: job-cancel names it. */
-static int relay_send(struct relay *relay, json_t *args, struct err *e)
+static int relay_send(struct relay *relay, const struct schema_command *cmd, json_t *args, struct err *e)
 {
 	json_t *copy = json_copy(args);
 
 	if (relay->job)
 		json_object_set_new(copy, "job-id", json_string(relay->job->id));
-	if (relay->asked.class == SCHEMA_CLASS_APPLY || relay->asked.class == SCHEMA_CLASS_REVERT)
+	if (schema_takes(cmd, "by"))
 		json_object_set_new(copy, "by", audit_by(&relay->asked));
 	int r = worker_call(&relay->vm->worker, &relay->call, copy, e);
 	json_decref(copy);
@@ -166,7 +166,7 @@ int relay_start(struct vm *vm, struct session *s, const struct schema_command *c
 	if (r < 0)
 		return r;
 	relay->pending = wait ? session_defer(s) : NULL;
-	r = wait && !relay->pending ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") : relay_send(relay, args, e);
+	r = wait && !relay->pending ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") : relay_send(relay, cmd, args, e);
 	struct relay *started = TAKE_PTR(relay);
 	if (started->pending && cmd->attached) {
 		started->pending->relay = started;
