@@ -135,14 +135,16 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 	return options_complete(s, m, listens) ? fd : -1;
 }
 
-/* Until the VM is to be tried again, or the agent wants something; -1: for ever. */
-static int wait_ms(const struct session *s)
+/* Until the VM is to be tried again, or the worker rests; -1: for ever. */
+static int wait_ms(struct session *s)
 {
+	int rest_ms = session_rest(s);
 	uint64_t now = now_us();
 
 	if (s->backend)
-		return -1;
-	return s->attach_due_us > now ? (int)((s->attach_due_us - now) / 1000) + 1 : 0;
+		return rest_ms;
+	int ms = s->attach_due_us > now ? (int)((s->attach_due_us - now) / 1000) + 1 : 0;
+	return rest_ms >= 0 && rest_ms < ms ? rest_ms : ms;
 }
 
 static void attach_again(struct session *s)
@@ -185,6 +187,7 @@ static void serve(struct session *s)
 		while (control_next(s->control, &req) > 0) {
 			command_answer(s, &req);
 			qmp_request_clear(&req);
+			session_used(s);
 		}
 		session_compact(s);
 		wait_for_work(s);

@@ -310,6 +310,29 @@ static void test_revalidate(void **state)
 	assert_int_equal(guest_revalidate(g, m->regs, 2, &e), -ESTALE);
 }
 
+/* What is left of an idle guest: what is known of it, but no symbol, and no use without a new probe. */
+static void test_shrink(void **state)
+{
+	_cleanup_free_ struct guest_image *m = image(false, false);
+	_cleanup_(guest_free) struct guest *g = NULL;
+	struct guest_symbol found;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(guest_probe(&m->mem, m->regs, 2, &g, &e), 0);
+	struct guest_facts facts = *guest_facts(g);
+	assert_int_equal(guest_symbol_get(g, 0, &found), 0);
+	guest_names_index(g);
+	guest_shrink(g);
+	guest_shrink(g);
+	guest_shrink(NULL);
+	assert_memory_equal(&facts, guest_facts(g), sizeof(facts));
+	assert_int_equal(guest_symbol_get(g, 0, &found), -ERANGE);
+	assert_int_equal(guest_symbol_find(g, "_text", NULL, NULL, NULL), -ENOENT);
+	assert_int_equal(guest_symbol_at(g, facts.base, &found, NULL), -ENOENT);
+	assert_int_equal(guest_revalidate(g, m->regs, 2, &e), -ESTALE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +347,7 @@ int main(void)
 		cmocka_unit_test(test_probe_uses_the_vcpu_that_works),
 		cmocka_unit_test(test_probe_contradictions),
 		cmocka_unit_test(test_revalidate),
+		cmocka_unit_test(test_shrink),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,7 +191,7 @@ static int still_itself(struct guest *g, struct err *e)
 
 int guest_revalidate(struct guest *g, const struct vcpu_regs *regs, size_t n_regs, struct err *e)
 {
-	int r = still_mapped(g, regs, n_regs) ? still_itself(g, e) : -ESTALE;
+	int r = g->syms.names && still_mapped(g, regs, n_regs) ? still_itself(g, e) : -ESTALE;
 
 	if (r != -ESTALE)
 		return r;
@@ -208,6 +208,14 @@ void guest_free(struct guest *g)
 	kallsyms_done(&g->syms);
 	names_index_drop(&g->names);
 	free(g);
+}
+
+void guest_shrink(struct guest *g)
+{
+	if (!g)
+		return;
+	kallsyms_done(&g->syms);
+	names_index_drop(&g->names);
 }
 
 const struct guest_facts *guest_facts(const struct guest *g)

@@ -59,6 +59,7 @@ struct session {
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
 	struct trace trace;	 /* of the last transaction of this worker */
+	uint64_t rest_due_us;	 /* now_us(): when memory of no more use is given back; 0: it has been */
 	int recovered;		 /* transactions finished or undone and not told of yet */
 };
 
@@ -67,6 +68,15 @@ void session_init(struct session *s);
 
 /* Reads the journal into patches and open. Call once, after journal_open(). */
 int session_load(struct session *s, struct err *e);
+
+/*
+ * A worker that is not asked anything for REST_AFTER_US gives back what it can make again without
+ * stopping its VM; hundreds of VMs are idle at a time. session_used() after each request;
+ * session_rest() from the poll loop: does it when it is due. Milliseconds until then, -1: nothing is due.
+ */
+#define REST_AFTER_US (30u * 1000000u)
+void session_used(struct session *s);
+int session_rest(struct session *s);
 
 /* Rewrites a journal that has grown large with what still matters; else does nothing. */
 void session_compact(struct session *s);
