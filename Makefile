@@ -90,6 +90,8 @@ install: all
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service systemd/*.socket)
 	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' $(patsubst systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(wildcard systemd/*.service))
+	install -D -m 644 cli/completion/vmpoke.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmpoke
+	install -D -m 644 cli/completion/_vmpoke $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vmpoke
 	install -D -m 644 systemd/vmpoke.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/vmpoke.conf
 	install -D -m 644 systemd/vmpoke.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/vmpoke.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)

@@ -36,8 +36,13 @@ struct cli {
 	const char **args;
 	int n_args;
 	struct qmp_client *client; /* NULL until the first call */
+	bool several;		   /* the verb runs for one of several VMs: its lines say which */
+	struct err failed;	   /* what cli_fail() printed last; kind ERR_NONE: nothing */
 	struct output out;
 };
+
+/* main.c: without --socket the environment's, or the one an installation has. */
+void cli_socket_default(struct cli *c);
 
 /* verbs.c */
 const struct cli_verb *cli_verbs(size_t *ret_count);
@@ -59,6 +64,9 @@ int cli_pass_fd(struct cli *c, const char *name, int fd, struct err *e);
 
 /* Prints the error's sentence to standard error; returns its exit code. */
 int cli_fail(struct cli *c, const struct err *e);
+
+/* "web1: " before a line that does not say which VM it is about, where several are; else "". */
+const char *cli_vm_prefix(struct cli *c);
 
 /* cmd_*.c */
 int cmd_list(struct cli *c);
@@ -88,6 +96,9 @@ int cmd_version(struct cli *c);
 int cmd_keys(struct cli *c);
 int cmd_revoke(struct cli *c);
 int cmd_manifest(struct cli *c);
+
+/* cmd_vm.c: a path as vmpoked, which has another working directory, must be told it. NULL: out of memory or not UTF-8. */
+json_t *cli_path_absolute(const char *path);
 
 /* cmd_vm.c: passes the file of --agent-key to vmpoked under the name "agent-key"; the key itself is never an argument. */
 int agent_key_pass(struct cli *c, struct err *e);

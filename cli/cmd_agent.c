@@ -45,8 +45,7 @@ static void agent_print(struct cli *c, json_t *agent)
 	};
 	struct output *o = &c->out;
 
-	fprintf(o->stream, "%svm%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_TITLE), c->args[0],
-		output_off(o));
+	output_title(o, c->args[0]);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		output_line(o, 2, lines[i].label, output_field(o, agent, lines[i].key));
 	output_line(o, 2, "can read", list(c, json_object_get(agent, "sources")));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/targets.h"
 #include "protocol/patchfile.h"
 #include "protocol/util.h"
 
@@ -61,8 +62,7 @@ static void status_print(struct cli *c, json_t *status)
 	json_t *patch, *patches = json_object_get(status, "patches");
 	size_t i;
 
-	fprintf(o->stream, "%svm%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_TITLE),
-		output_field(o, status, "vm"), output_off(o));
+	output_title(o, output_field(o, status, "vm"));
 	output_line(o, 2, "release", output_field(o, status, "release"));
 	if (json_array_size(patches) == 0)
 		output_line(o, 2, "patches", "none");
@@ -85,15 +85,6 @@ static int status_fetch(struct cli *c, const char *vm, json_t **ret, struct err 
 	return 0;
 }
 
-/* There is no guest any more, and nobody to ask. */
-static bool machine_is_off(json_t *vm)
-{
-	const char *kind = json_string_value(json_object_get(vm, "kind"));
-	const char *state = json_string_value(json_object_get(vm, "state"));
-
-	return kind && state && strcmp(kind, "machine") == 0 && strcmp(state, "shutdown") == 0;
-}
-
 /* A VM that does not answer must not hide the others: it is reported and the exit code says "partly". */
 static int status_of_each(struct cli *c, json_t *vms, json_t *all, struct err *e)
 {
@@ -104,7 +95,7 @@ static int status_of_each(struct cli *c, json_t *vms, json_t *all, struct err *e
 		json_auto_t *status = NULL;
 		const char *name = json_string_value(json_object_get(vm, "name"));
 
-		if (machine_is_off(vm))
+		if (target_is_off(vm))
 			continue;
 		int r = status_fetch(c, name ? name : "", &status, e);
 
@@ -130,8 +121,6 @@ static void status_print_all(struct cli *c, json_t *all)
 		return;
 	}
 	json_array_foreach(all, i, status) {
-		if (i > 0)
-			fputc('\n', c->out.stream);
 		status_print(c, status);
 	}
 }
@@ -203,7 +192,8 @@ static void seen_print(struct cli *c, json_t *seen)
 	size_t i;
 
 	json_array_foreach(seen, i, d) {
-		fprintf(o->stream, "%s: %s (%s): expected %s, the guest's agent says it sees %s\n", output_field(o, d, "patch"),
+		fprintf(o->stream, "%s%s: %s (%s): expected %s, the guest's agent says it sees %s\n", cli_vm_prefix(c),
+			output_field(o, d, "patch"),
 			output_field(o, d, "symbol"), output_field(o, d, "address"), output_bytes(o, d, "expected"),
 			output_bytes(o, d, "found"));
 	}
@@ -216,7 +206,7 @@ static void differences_print(struct cli *c, json_t *differences)
 	size_t i;
 
 	json_array_foreach(differences, i, d) {
-		fprintf(o->stream, "%s: %s (%s): expected %s, found %s (%s)\n", output_field(o, d, "patch"),
+		fprintf(o->stream, "%s%s: %s (%s): expected %s, found %s (%s)\n", cli_vm_prefix(c), output_field(o, d, "patch"),
 			output_field(o, d, "symbol"), output_field(o, d, "address"), output_bytes(o, d, "expected"),
 			output_bytes(o, d, "found"), output_field(o, d, "holds"));
 	}

@@ -47,7 +47,7 @@ int cmd_list(struct cli *c)
  * vmpoked has a working directory of its own: a relative path would mean
  * another file there. Not realpath(): the socket may be a link that moves.
  */
-static json_t *path_absolute(const char *path)
+json_t *cli_path_absolute(const char *path)
 {
 	_cleanup_free_ char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
 
@@ -59,18 +59,18 @@ static json_t *agent_address(const char *agent)
 {
 	if (strncmp(agent, "unix:", 5) != 0 || agent[5] == '\0')
 		return json_string(agent);
-	json_auto_t *path = path_absolute(agent + 5);
+	json_auto_t *path = cli_path_absolute(agent + 5);
 
 	return path ? json_sprintf("unix:%s", json_string_value(path)) : NULL;
 }
 
 static json_t *add_args(const struct cli *c)
 {
-	json_t *args = json_pack("{s:s, s:o}", "name", c->args[0], "qmp", path_absolute(c->options.qmp));
+	json_t *args = json_pack("{s:s, s:o}", "name", c->args[0], "qmp", cli_path_absolute(c->options.qmp));
 
 	int r = 0;
 	if (args && c->options.gdb)
-		r |= json_object_set_new(args, "gdb", path_absolute(c->options.gdb));
+		r |= json_object_set_new(args, "gdb", cli_path_absolute(c->options.gdb));
 	if (args && c->options.agent)
 		r |= json_object_set_new(args, "agent", agent_address(c->options.agent));
 	if (args && c->options.agent_key)
@@ -133,14 +133,6 @@ int cmd_remove(struct cli *c)
 	return 0;
 }
 
-static void title(struct cli *c, const char *name)
-{
-	struct output *o = &c->out;
-
-	fprintf(o->stream, "%svm%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_TITLE), name,
-		output_off(o));
-}
-
 struct line {
 	const char *label, *key;
 };
@@ -168,7 +160,7 @@ int cmd_info(struct cli *c)
 		output_json(&c->out, vm);
 		return 0;
 	}
-	title(c, c->args[0]);
+	output_title(&c->out, c->args[0]);
 	lines_print(c, vm, lines, ARRAY_SIZE(lines));
 	if (json_object_get(vm, "memory"))
 		output_line(&c->out, 2, "memory", output_format(&c->out, "%" JSON_INTEGER_FORMAT " MiB", output_int(vm, "memory") >> 20));
@@ -235,7 +227,7 @@ static void probe_print(struct cli *c, json_t *probe)
 	};
 	struct output *o = &c->out;
 
-	title(c, c->args[0]);
+	output_title(&c->out, c->args[0]);
 	lines_print(c, probe, lines, ARRAY_SIZE(lines));
 	output_line(o, 2, "agent", agent_summary(c, json_object_get(probe, "agent")));
 	output_line(o, 2, "can", words(c, json_object_get(probe, "capabilities")));

@@ -37,7 +37,8 @@ int cli_help_all(struct cli *c)
 	options_print(c, 0, true);
 	fputs("\nOptions of some verbs (see 'vmpoke help VERB'):\n", c->out.stream);
 	options_print(c, ~0u, false);
-	fputs("\nPATCH is a patch file (*.yaml, or any path) or the name of a patch applied to that VM before.\n"
+	fputs("\nVM is a registered name, a UUID, pid:N, qmp:PATH, or a pattern such as 'web*'.\n"
+	      "PATCH is a patch file (*.yaml, or any path) or the name of a patch applied to that VM before.\n"
 	      "Exit codes: 0 done, 1 failed, 2 usage, 3 no, 4 not found, 5 refused, 6 timed out,\n"
 	      "7 vmpoked unreachable, 8 partly failed, 9 the guest needs attention.\n", c->out.stream);
 	return 0;

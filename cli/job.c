@@ -6,6 +6,19 @@
 #include "cli/cli.h"
 #include "protocol/util.h"
 
+static int id_print(struct cli *c, const char *id, struct err *e)
+{
+	json_auto_t *o = json_pack("{s:s}", "job_id", id);
+
+	if (!o)
+		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
+	if (c->options.json)
+		output_json(&c->out, o);
+	else
+		fprintf(c->out.stream, "%s%s\n", cli_vm_prefix(c), id);
+	return 0;
+}
+
 int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret, struct err *e)
 {
 	json_auto_t *owned = args;
@@ -23,6 +36,5 @@ int cli_job_call(struct cli *c, const char *command, json_t *args, json_t **ret,
 	if (r < 0)
 		return r;
 	*ret = NULL;
-	fprintf(c->out.stream, c->options.json ? "{\"job_id\": \"%s\"}\n" : "%s\n", id);
-	return 0;
+	return id_print(c, id, e);
 }

@@ -9,9 +9,19 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/complete.h"
+#include "cli/targets.h"
 #include "protocol/client.h"
 
 #define DEFAULT_SOCKET "/run/vmpoke/control.sock"
+
+void cli_socket_default(struct cli *c)
+{
+	if (!c->options.socket)
+		c->options.socket = getenv("VMPOKE_SOCKET");
+	if (!c->options.socket || !*c->options.socket)
+		c->options.socket = DEFAULT_SOCKET;
+}
 
 static bool color_wanted(enum cli_color color, bool tty)
 {
@@ -26,11 +36,15 @@ static int args_check(struct cli *c, struct err *e)
 {
 	const struct cli_verb *v = c->verb;
 
-	if (c->n_args < v->min_args)
+	int min = v->min_args - (c->options.all && v->min_args > 0), max = v->max_args - c->options.all;
+
+	if (c->options.all && !(v->options & CLI_OPT_TARGETS))
+		return cli_options_check(&c->options, v->name, v->options, e);
+	if (c->n_args < min)
 		return err_set(e, ERR_USAGE, EINVAL, "", "'%s' needs %s; see 'vmpoke help %s'", v->name, v->args, v->name);
-	if (c->n_args > v->max_args)
+	if (c->n_args > max)
 		return err_set(e, ERR_USAGE, EINVAL, "", "'%s' takes no argument '%s'; see 'vmpoke help %s'", v->name,
-			       c->args[v->max_args], v->name);
+			       c->args[max], v->name);
 	for (int i = 0; i < c->n_args; i++) {
 		/* Jansson takes nothing else: better a sentence here than a missing argument later. */
 		json_auto_t *text = json_string(c->args[i]);
@@ -63,7 +77,13 @@ static int dispatch(struct cli *c)
 		c->args++;
 		c->n_args--;
 	}
-	return args_check(c, &e) < 0 ? cli_fail(c, &e) : c->verb->run(c);
+	if (args_check(c, &e) < 0)
+		return cli_fail(c, &e);
+	if (c->options.all) { /* where the verb stood, the VM's name will be */
+		c->args--;
+		c->n_args++;
+	}
+	return cli_run_targets(c);
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -72,12 +92,11 @@ static int run(struct cli *c, int argc, char **argv)
 	struct err e = { 0 };
 
 	output_init(&c->out, stdout, tty, false);
+	if (argc > 1 && strcmp(argv[1], "__complete") == 0) /* its arguments are words of another command line */
+		return cmd_complete(c, argc - 2, argv + 2);
 	if (cli_options_parse(argc, argv, &c->options, c->args, &c->n_args, &e) < 0)
 		return cli_fail(c, &e);
-	if (!c->options.socket)
-		c->options.socket = getenv("VMPOKE_SOCKET");
-	if (!c->options.socket || !*c->options.socket)
-		c->options.socket = DEFAULT_SOCKET;
+	cli_socket_default(c);
 	c->out.color = color_wanted(c->options.color, tty);
 	int code = dispatch(c);
 	if (output_flush(&c->out, &e) < 0) {

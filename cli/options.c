@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/suggest.h"
+#include "protocol/suggest.h"
 #include "protocol/util.h"
 
 #define SET_TEXT(field)                                                          \
@@ -46,6 +46,8 @@ SET_INT(dry_run, dry_run, 1)
 SET_INT(keep_patches, keep_patches, 1)
 SET_INT(quiet, verbosity, -1)
 SET_INT(verbose, verbosity, 1)
+SET_INT(all, all, 1)
+SET_INT(watch, watch, 1)
 SET_INT(help, help, 1)
 SET_INT(version, version, 1)
 
@@ -232,6 +234,8 @@ static const struct cli_option options[] = {
 	{ 0, "color", "WHEN", 0, "auto (default), always or never", set_color },
 	{ 'h', "help", NULL, 0, "show help and exit", set_help },
 	{ 0, "version", NULL, 0, "show the version of this program and exit", set_version },
+	{ 0, "all", NULL, CLI_OPT_TARGETS, "for all VMs, instead of VM", set_all },
+	{ 0, "watch", NULL, CLI_OPT_WATCH, "show it again whenever it changes, until interrupted", set_watch },
 	{ 0, "wait", NULL, CLI_OPT_JOB, "wait for the result (default)", set_wait },
 	{ 0, "no-wait", NULL, CLI_OPT_JOB, "start it as a job, print the job's id and return", set_no_wait },
 	{ 0, "dry-run", NULL, CLI_OPT_DRY_RUN, "check only, change nothing", set_dry_run },

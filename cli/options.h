@@ -38,6 +38,8 @@ enum cli_option_group {
 	CLI_OPT_SIGNED = 1 << 20,   /* verbs that send a manifest */
 	CLI_OPT_MANIFEST = 1 << 21, /* verbs about one */
 	CLI_OPT_SERIAL = 1 << 22,
+	CLI_OPT_TARGETS = 1 << 10, /* the verb can be run for several VMs */
+	CLI_OPT_WATCH = 1 << 11,
 };
 
 struct cli_options {
@@ -47,7 +49,7 @@ struct cli_options {
 	size_t n_disks;
 	unsigned vcpus;	 /* 0 when not given */
 	uint64_t memory; /* bytes; 0 when not given */
-	int json, no_wait, dry_run, keep_patches, help, version;
+	int json, no_wait, dry_run, keep_patches, help, version, all, watch;
 	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum cli_color color;
 	int limit; /* 0 when not given */

@@ -175,6 +175,12 @@ const char *output_off(const struct output *o)
 	return o->color ? "\033[0m" : "";
 }
 
+void output_title(struct output *o, const char *name)
+{
+	fprintf(o->stream, "%s%svm%s: %s%s%s\n", o->titles++ ? "\n" : "", output_on(o, OUTPUT_LABEL), output_off(o),
+		output_on(o, OUTPUT_TITLE), output_safe(o, name), output_off(o));
+}
+
 void output_line(struct output *o, int indent, const char *label, const char *value)
 {
 	if (strcmp(value, "-") != 0)
@@ -183,10 +189,29 @@ void output_line(struct output *o, int indent, const char *label, const char *va
 
 int output_json(struct output *o, json_t *value)
 {
+	if (o->list && o->documents)
+		fputs(", ", o->stream);
+	o->documents++;
 	/* ASCII, as vmpoked sends it: no C1 control character reaches a terminal this way either. */
 	if (json_dumpf(value, o->stream, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17)) < 0)
 		return -EIO;
+	if (o->list)
+		return 0;
 	return fputc('\n', o->stream) == EOF ? -EIO : 0;
+}
+
+void output_list_begin(struct output *o, bool json)
+{
+	o->list = json;
+	if (json)
+		fputc('[', o->stream);
+}
+
+void output_list_end(struct output *o)
+{
+	if (o->list)
+		fputs("]\n", o->stream);
+	o->list = false;
 }
 
 /* One row without its newline. */

@@ -24,6 +24,8 @@ struct output {
 	bool color;
 	bool failed; /* memory ran short: the output is not whole */
 	struct output_kept *kept; /* strings that live until output_clear() */
+	size_t documents, titles; /* printed so far */
+	bool list;		  /* documents are members of one array */
 };
 
 /* color: already decided from --color, NO_COLOR and the terminal. */
@@ -54,11 +56,18 @@ const char *output_bytes(struct output *o, json_t *object, const char *key);
 const char *output_on(const struct output *o, enum output_style style);
 const char *output_off(const struct output *o);
 
+/* "vm: NAME", an empty line between it and what is there already. */
+void output_title(struct output *o, const char *name);
+
 /* "INDENTlabel: value\n"; nothing when value is "-". */
 void output_line(struct output *o, int indent, const char *label, const char *value);
 
 /* The document and a newline. 0 or -EIO. */
 int output_json(struct output *o, json_t *value);
+
+/* Between these the documents are printed as one: an array of them. json false: does nothing. */
+void output_list_begin(struct output *o, bool json);
+void output_list_end(struct output *o);
 
 /* cells: rows * columns strings. On a terminal aligned under heads, else separated by tabs. */
 void output_table(struct output *o, const char *const *heads, size_t columns, const char *const *cells, size_t rows);

@@ -107,6 +107,7 @@ static void override_print(struct cli *c, const char *name)
 
 int cli_fail(struct cli *c, const struct err *e)
 {
+	c->failed = *e;
 	/* What was printed so far comes first when both go to one file. */
 	fflush(c->out.stream);
 	fprintf(stderr, "vmpoke: %s%s%s\n", output_safe(&c->out, e->vm), *e->vm ? ": " : "", output_safe(&c->out, e->text));
@@ -115,4 +116,9 @@ int cli_fail(struct cli *c, const struct err *e)
 	if (*e->rule && c->options.verbosity > 0)
 		fprintf(stderr, "rule: %s\n", output_safe(&c->out, e->rule));
 	return err_exit_code(e->kind);
+}
+
+const char *cli_vm_prefix(struct cli *c)
+{
+	return c->several ? output_format(&c->out, "%s: ", c->args[0]) : "";
 }

@@ -4,33 +4,33 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/suggest.h"
+#include "protocol/suggest.h"
 #include "protocol/util.h"
 
 static const struct cli_verb verbs[] = {
-	{ "list", NULL, "", 0, 0, 0, "the registered VMs (what 'vmpoke' alone does)", cmd_list },
+	{ "list", NULL, "", 0, 0, CLI_OPT_WATCH, "the registered VMs (what 'vmpoke' alone does)", cmd_list },
 	{ "add", NULL, "NAME --qmp PATH", 1, 1, CLI_OPT_ADD, "register a VM by its QMP socket", cmd_add },
 	{ "run", NULL, "NAME --kernel FILE", 1, 1, CLI_OPT_RUN, "start a machine: a VM of vmpoke's own", cmd_run },
 	{ "destroy", NULL, "VM", 1, 1, 0, "end such a machine at once; it stays registered", cmd_destroy },
 	{ "remove", NULL, "VM", 1, 1, CLI_OPT_REMOVE, "forget a VM", cmd_remove },
 	{ "info", NULL, "VM", 1, 1, 0, "what is known of a VM", cmd_info },
-	{ "probe", NULL, "VM", 1, 1, CLI_OPT_JOB, "find the guest's kernel and what can be done with it", cmd_probe },
+	{ "probe", NULL, "VM", 1, 1, CLI_OPT_JOB | CLI_OPT_TARGETS, "find the guest's kernel and what can be done with it", cmd_probe },
 	{ "agent", NULL, "VM", 1, 1, 0, "the agent in the guest, as it describes itself", cmd_agent },
 	{ "symbols", NULL, "VM [SYMBOL]", 1, 2, 0, "the guest kernel's symbols, as in /proc/kallsyms", cmd_symbols },
 	{ "sites", NULL, "VM [SYMBOL]", 1, 2, CLI_OPT_SITES,
 	  "the places in its text that the guest itself rewrites: all, of a function, or of a key", cmd_sites },
 	{ "count", NULL, "VM PLACE", 2, 2, CLI_OPT_JOB | CLI_OPT_COUNT, "how often is an instruction of the kernel executed?",
 	  cmd_count },
-	{ "check", NULL, "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_MODE | CLI_OPT_VMLINUX | CLI_OPT_SIGNED, "would this patch apply? changes nothing", cmd_check },
-	{ "apply", "load", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_DRY_RUN | CLI_OPT_MODE | CLI_OPT_VMLINUX | CLI_OPT_SIGNED,
+	{ "check", NULL, "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_TARGETS | CLI_OPT_MODE | CLI_OPT_VMLINUX | CLI_OPT_SIGNED, "would this patch apply? changes nothing", cmd_check },
+	{ "apply", "load", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_TARGETS | CLI_OPT_DRY_RUN | CLI_OPT_MODE | CLI_OPT_VMLINUX | CLI_OPT_SIGNED,
 	  "apply a patch", cmd_apply },
-	{ "revert", "unload", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_MODE, "take a patch back out", cmd_revert },
+	{ "revert", "unload", "VM PATCH", 2, 2, CLI_OPT_JOB | CLI_OPT_TARGETS | CLI_OPT_MODE, "take a patch back out", cmd_revert },
 	{ "replace", NULL, "VM OLD NEW", 3, 3, CLI_OPT_JOB | CLI_OPT_MODE | CLI_OPT_SIGNED, "one patch out, another in; the old one comes back when that fails",
 	  cmd_replace },
 	{ "export", NULL, "VM", 1, 1, 0, "the patches that are in, as records for the host the guest moves to", cmd_export },
 	{ "adopt", NULL, "VM FILE", 2, 2, 0, "take over patches that came with the guest; writes nothing to it", cmd_adopt },
-	{ "status", NULL, "[VM [PATCH]]", 0, 2, 0, "applied patches, their sites and bytes", cmd_status },
-	{ "verify", NULL, "VM", 1, 1, CLI_OPT_JOB, "compare the guest's text with the journal", cmd_verify },
+	{ "status", NULL, "[VM [PATCH]]", 0, 2, CLI_OPT_TARGETS, "applied patches, their sites and bytes", cmd_status },
+	{ "verify", NULL, "VM", 1, 1, CLI_OPT_JOB | CLI_OPT_TARGETS, "compare the guest's text with the journal", cmd_verify },
 	{ "history", NULL, "VM", 1, 1, CLI_OPT_HISTORY, "what was done to a VM, oldest first; or one change's timeline",
 	  cmd_history },
 	{ "events", NULL, "", 0, 0, 0, "print events as they happen, until interrupted", cmd_events },

@@ -3,7 +3,7 @@ agent_protocol_src := protocol/agent_frame.c protocol/agent_msg.c protocol/agent
 	protocol/agent_names.c protocol/crc32c.c protocol/blake2s.c \
 	protocol/dgram.c protocol/dgram_wire.c protocol/dgram_input.c protocol/dgram_output.c
 
-protocol_src := protocol/err.c protocol/util.c \
+protocol_src := protocol/err.c protocol/util.c protocol/suggest.c \
 	protocol/qmp_lexer.c protocol/qmp.c protocol/qmp_format.c protocol/qmp_error.c \
 	protocol/client.c protocol/client_queue.c \
 	protocol/schema.c protocol/schema_table.c protocol/schema_introspect.c \

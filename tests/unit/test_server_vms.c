@@ -121,6 +121,8 @@ static void test_unknown_vm_names_the_known(void **state)
 	json_decref(add_vm(client, "ok-a"));
 	call_fails(client, "patch-apply", patch_args("x", NULL), ERR_NOT_FOUND, &e);
 	assert_string_equal(e.text, "no VM named 'x' (known: ok-a, ok-b)");
+	call_fails(client, "query-patches", vm_args("okb"), ERR_NOT_FOUND, &e);
+	assert_string_equal(e.text, "no VM named 'okb'; did you mean 'ok-b'? (known: ok-a, ok-b)");
 }
 
 static void test_remove(void **state)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "protocol/schema.h"
+#include "protocol/suggest.h"
 #include "vmm/control/agent_keys.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/log.h"
@@ -372,11 +373,16 @@ static void names_known(struct daemon *d, char *buf, size_t cap)
 struct vm *vm_find(struct daemon *d, const char *name, struct err *e)
 {
 	struct vm *vm = vm_lookup(d, name);
+	struct suggest s = suggest_begin(name);
 	char known[256];
 
 	if (vm && vm->phase == VM_ACTIVE)
 		return vm;
+	LIST_FOREACH(vm, &d->vms, link)
+		if (vm->phase == VM_ACTIVE)
+			suggest_consider(&s, vm->entry.name);
 	names_known(d, known, sizeof(known));
-	err_set(e, ERR_NOT_FOUND, ENOENT, NULL, "no VM named '%.64s' (known: %s)", name, known[0] ? known : "none");
+	err_set(e, ERR_NOT_FOUND, ENOENT, NULL, "no VM named '%.64s'%s%s%s (known: %s)", name,
+		s.best ? "; did you mean '" : "", s.best ? s.best : "", s.best ? "'?" : "", known[0] ? known : "none");
 	return NULL;
 }

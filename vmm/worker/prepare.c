@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "protocol/manifest.h"
+#include "protocol/suggest.h"
 #include "vmm/guest/vmlinux.h"
 #include "vmm/kind/kind.h"
 #include "vmm/kvm/machine.h"
@@ -42,14 +43,26 @@ static int read_stored(const struct session *s, const char *name, char **ret, si
 	return r < 0 ? r : read_file(path, PATCHFILE_SIZE_MAX, ret, ret_len);
 }
 
+/* Of those that are in the guest: what one wants to take out is most often misspelt. */
+static int name_unknown(const struct session *s, const char *name, struct err *e)
+{
+	struct suggest g = suggest_begin(name);
+
+	for (const struct patch_record *p = s->patches.first; p; p = p->next)
+		suggest_consider(&g, p->begin->patch);
+	if (g.best)
+		return err_set(e, ERR_NOT_FOUND, ENOENT, NULL, "no patch named '%s' was ever applied here; did you mean '%s'?",
+			       name, g.best);
+	return err_set(e, ERR_NOT_FOUND, ENOENT, NULL, "no patch named '%s' was ever applied here; give its file", name);
+}
+
 static int named_text(struct session *s, const char *name, struct prepared *p, struct err *e)
 {
 	if (!patch_name_valid(name))
 		return err_set(e, ERR_USAGE, EINVAL, NULL, "'%s' is not a patch name", name);
 	int r = read_stored(s, name, &p->text, &p->text_len);
 	if (r == -ENOENT)
-		return err_set(e, ERR_NOT_FOUND, ENOENT, NULL,
-			       "no patch named '%s' was ever applied here; give its file", name);
+		return name_unknown(s, name, e);
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "the stored text of patch '%s' cannot be read: %s", name,
 			       strerror(-r));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* "did you mean": the known word closest to what was typed, if any is close enough. */
-#ifndef VMPOKE_CLI_SUGGEST_H
-#define VMPOKE_CLI_SUGGEST_H
+#ifndef VMPOKE_PROTOCOL_SUGGEST_H
+#define VMPOKE_PROTOCOL_SUGGEST_H
 
 #include <stddef.h>
 

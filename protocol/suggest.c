@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Edit distance between short words; see suggest.h. Must never print or run anything it guessed. */
-#include "cli/suggest.h"
+#include "protocol/suggest.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#define WORD_MAX 24  /* longer words have no close neighbour among ours */
+#define WORD_MAX 64  /* the longest name of a VM or patch */
 #define DISTANCE_MAX 2
 
-static size_t min3(size_t a, size_t b, size_t c)
+static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
-	size_t m = a < b ? a : b;
+	unsigned m = a < b ? a : b;
 
 	return m < c ? m : c;
 }
@@ -18,12 +18,12 @@ static size_t min3(size_t a, size_t b, size_t c)
 /* Optimal string alignment: insert, delete, replace, or swap two neighbours ("aplpy"). */
 static size_t edit_distance(const char *a, size_t la, const char *b, size_t lb)
 {
-	size_t d[WORD_MAX + 1][WORD_MAX + 1];
+	unsigned d[WORD_MAX + 1][WORD_MAX + 1];
 
 	for (size_t i = 0; i <= la; i++) {
 		for (size_t j = 0; j <= lb; j++) {
 			if (i == 0 || j == 0) {
-				d[i][j] = i + j;
+				d[i][j] = (unsigned)(i + j);
 				continue;
 			}
 			d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
