@@ -32,7 +32,7 @@ static void patch_print(struct cli *c, json_t *patch)
 	json_t *site;
 	size_t i;
 
-	fprintf(o->stream, "\n  %spatch%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_TITLE),
+	fprintf(o->stream, "\n  %spatch%s: %s%s%s\n", output_on(o, OUTPUT_LABEL), output_off(o), output_on(o, OUTPUT_SUBTITLE),
 		output_field(o, patch, "name"), output_off(o));
 	output_line(o, 4, "state", state_colored(o, output_field(o, patch, "state")));
 	output_line(o, 4, "since", output_time(o, output_int(patch, "applied_at")));

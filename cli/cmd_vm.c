@@ -1,47 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* list, add, remove, info, probe: verbs about a VM as a whole. */
+/* add, remove, info, probe: verbs about a VM as a whole. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "protocol/util.h"
-
-static int list_table(struct cli *c, json_t *vms)
-{
-	static const char *const heads[] = { "NAME", "STATE", "VCPUS", "ACCEL", "PATCHES", "RELEASE" };
-	static const char *const keys[] = { "name", "state", "vcpus", "accel", "patches", "release" };
-	size_t n = json_array_size(vms);
-	_cleanup_free_ const char **cells = calloc(n + 1, sizeof(keys));
-
-	if (!cells) {
-		struct err e;
-
-		err_set(&e, ERR_FAILED, ENOMEM, "", "out of memory");
-		return cli_fail(c, &e);
-	}
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
-			cells[i * ARRAY_SIZE(keys) + k] = output_field(&c->out, json_array_get(vms, i), keys[k]);
-	if (n > 0)
-		output_table(&c->out, heads, ARRAY_SIZE(keys), cells, n);
-	else if (c->out.tty)
-		fputs("no VMs; 'vmpoke add NAME --qmp PATH' registers one, 'vmpoke run' starts one\n", c->out.stream);
-	return 0;
-}
-
-int cmd_list(struct cli *c)
-{
-	json_auto_t *vms = NULL;
-	struct err e = { 0 };
-
-	if (cli_call(c, "query-vms", json_object(), JSON_ARRAY, &vms, &e) < 0)
-		return cli_fail(c, &e);
-	if (!c->options.json)
-		return list_table(c, vms);
-	output_json(&c->out, vms);
-	return 0;
-}
 
 /*
  * vmpoked has a working directory of its own: a relative path would mean

@@ -163,8 +163,8 @@ const char *output_bytes(struct output *o, json_t *object, const char *key)
 const char *output_on(const struct output *o, enum output_style style)
 {
 	static const char *const codes[] = {
-		[OUTPUT_PLAIN] = "", [OUTPUT_TITLE] = "\033[1;32m", [OUTPUT_LABEL] = "\033[1m",
-		[OUTPUT_GOOD] = "\033[32m", [OUTPUT_BAD] = "\033[1;31m",
+		[OUTPUT_PLAIN] = "", [OUTPUT_TITLE] = "\033[1;32m", [OUTPUT_SUBTITLE] = "\033[1;33m", [OUTPUT_LABEL] = "\033[1m",
+		[OUTPUT_GOOD] = "\033[32m", [OUTPUT_WARN] = "\033[33m", [OUTPUT_BAD] = "\033[1;31m",
 	};
 
 	return o->color ? codes[style] : "";
@@ -175,6 +175,11 @@ const char *output_off(const struct output *o)
 	return o->color ? "\033[0m" : "";
 }
 
+const char *output_styled(struct output *o, enum output_style style, const char *text)
+{
+	return o->color && style != OUTPUT_PLAIN ? output_format(o, "%s%s%s", output_on(o, style), text, output_off(o)) : text;
+}
+
 void output_title(struct output *o, const char *name)
 {
 	fprintf(o->stream, "%s%svm%s: %s%s%s\n", o->titles++ ? "\n" : "", output_on(o, OUTPUT_LABEL), output_off(o),
@@ -183,7 +188,7 @@ void output_title(struct output *o, const char *name)
 
 void output_line(struct output *o, int indent, const char *label, const char *value)
 {
-	if (strcmp(value, "-") != 0)
+	if (*value && strcmp(value, "-") != 0)
 		fprintf(o->stream, "%*s%s%s%s: %s\n", indent, "", output_on(o, OUTPUT_LABEL), label, output_off(o), value);
 }
 
@@ -214,6 +219,22 @@ void output_list_end(struct output *o)
 	o->list = false;
 }
 
+/* Columns a cell takes: characters of UTF-8, and nothing for our own styles (other escapes do not get here). */
+static size_t cell_width(const char *s)
+{
+	size_t n = 0;
+
+	while (*s) {
+		if (*s == '\033') {
+			s += strcspn(s, "m");
+			s += *s == 'm';
+			continue;
+		}
+		n += ((unsigned char)*s++ & 0xc0) != 0x80;
+	}
+	return n;
+}
+
 /* One row without its newline. */
 static void table_row(struct output *o, const char *const *cells, const size_t *widths, size_t columns)
 {
@@ -223,7 +244,7 @@ static void table_row(struct output *o, const char *const *cells, const size_t *
 		if (!o->tty)
 			fprintf(o->stream, "%s%s", cells[i], last ? "" : "\t");
 		else
-			fprintf(o->stream, "%-*s%s", last ? 0 : (int)widths[i], cells[i], last ? "" : "  ");
+			fprintf(o->stream, "%s%*s", cells[i], last ? 0 : (int)(widths[i] - cell_width(cells[i])) + 2, "");
 	}
 }
 
@@ -238,7 +259,7 @@ void output_table(struct output *o, const char *const *heads, size_t columns, co
 	for (size_t i = 0; i < columns; i++) {
 		widths[i] = strlen(heads[i]);
 		for (size_t row = 0; row < rows; row++) {
-			size_t len = strlen(cells[row * columns + i]);
+			size_t len = cell_width(cells[row * columns + i]);
 
 			widths[i] = len > widths[i] ? len : widths[i];
 		}

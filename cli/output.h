@@ -14,7 +14,7 @@
 
 #include "protocol/err.h"
 
-enum output_style { OUTPUT_PLAIN, OUTPUT_TITLE, OUTPUT_LABEL, OUTPUT_GOOD, OUTPUT_BAD };
+enum output_style { OUTPUT_PLAIN, OUTPUT_TITLE, OUTPUT_SUBTITLE, OUTPUT_LABEL, OUTPUT_GOOD, OUTPUT_WARN, OUTPUT_BAD };
 
 struct output_kept;
 
@@ -56,10 +56,13 @@ const char *output_bytes(struct output *o, json_t *object, const char *key);
 const char *output_on(const struct output *o, enum output_style style);
 const char *output_off(const struct output *o);
 
+/* text in that style: text itself without colour. Only for text that is safe. */
+const char *output_styled(struct output *o, enum output_style style, const char *text);
+
 /* "vm: NAME", an empty line between it and what is there already. */
 void output_title(struct output *o, const char *name);
 
-/* "INDENTlabel: value\n"; nothing when value is "-". */
+/* "INDENTlabel: value\n"; nothing when value is "-" or empty. */
 void output_line(struct output *o, int indent, const char *label, const char *value);
 
 /* The document and a newline. 0 or -EIO. */
@@ -69,7 +72,7 @@ int output_json(struct output *o, json_t *value);
 void output_list_begin(struct output *o, bool json);
 void output_list_end(struct output *o);
 
-/* cells: rows * columns strings. On a terminal aligned under heads, else separated by tabs. */
+/* cells: rows * columns strings, styled or not. On a terminal aligned under heads, else separated by tabs. */
 void output_table(struct output *o, const char *const *heads, size_t columns, const char *const *cells, size_t rows);
 
 #endif

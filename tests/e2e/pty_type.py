@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Types into a program on a terminal: `pty_type.py SECONDS PROGRAM ARGS... -- STEP...`. A STEP is
-"text" to type (Python escapes: "\\t" is a tab, "\\x03" is Ctrl-C) or "?PATTERN", a regular expression
-to wait for in what the program prints from here on. Prints what the terminal showed; exit 1
-when a pattern did not come within SECONDS, 2 when the program ended before."""
+"text" to type (Python escapes: "\\t" is a tab, "\\x03" is Ctrl-C), "?PATTERN", a regular expression
+to wait for in what the program prints from here on, or "!COMMAND", which a shell runs meanwhile. Prints what the terminal showed; exit 1
+when a pattern did not come within SECONDS, 2 when the program ended before, 3 when a command failed."""
 
 import os
 import pty
 import re
 import select
+import subprocess
 import sys
 import time
 
@@ -22,6 +23,11 @@ def main():
         os.execvp(program[0], program)
     seen, at, status = "", 0, 0
     for step in steps:
+        if step.startswith("!"):
+            status = subprocess.run(step[1:], shell=True, stdin=subprocess.DEVNULL, check=False).returncode and 3
+            if status:
+                break
+            continue
         if not step.startswith("?"):
             os.write(fd, step.encode().decode("unicode_escape").encode())
             continue
