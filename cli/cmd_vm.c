@@ -111,7 +111,7 @@ int cmd_info(struct cli *c)
 {
 	static const struct line lines[] = {
 		{ "state", "state" }, { "reason", "reason" }, { "kind", "kind" }, { "monitor", "qmp" },
-		{ "gdbstub", "gdb" }, { "agent", "agent" }, { "agent state", "agent_state" }, { "kernel", "kernel" },
+		{ "gdbstub", "gdb" }, { "agent", "agent" }, { "uuid", "uuid" }, { "registered by", "origin" }, { "agent state", "agent_state" }, { "kernel", "kernel" },
 		{ "process", "pid" }, { "accelerator", "accel" }, { "version", "version" }, { "vcpus", "vcpus" },
 		{ "release", "release" }, { "build-id", "build_id" }, { "patches", "patches" },
 	};

@@ -13,7 +13,7 @@
 
 #define MS_MAX 600000 /* ten minutes: nothing waits longer */
 
-#define ARG_VM { "vm", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of a registered VM" }
+#define ARG_VM { "vm", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name or UUID of a registered VM" }
 #define ARG_JOB_ID \
 	{ "job-id", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, \
 	  .doc = "answer {} at once and run as a job of this name; see query-jobs" }
@@ -65,6 +65,8 @@
 	{ "qmp", SCHEMA_STR, true, .doc = "path of its QMP socket; not of a machine" }, \
 	{ "gdb", SCHEMA_STR, true, .doc = "path of its gdbstub socket" }, \
 	{ "agent", SCHEMA_STR, true, .doc = "where its agent is found, as given to vm-add; port: a machine's own" }, \
+	{ "uuid", SCHEMA_STR, true, .doc = "its manager's UUID of it, as given to vm-add" }, \
+	{ "origin", SCHEMA_STR, true, .doc = "the program that registered it and looks after it; without it an operator did" }, \
 	{ "agent_state", SCHEMA_STR, true, .doc = "none, off, silent or ready; see query-agent" }, \
 	{ "kernel", SCHEMA_STR, true, .doc = "file a machine was started with" }, \
 	{ "memory", SCHEMA_INT, true, .doc = "bytes of memory of a machine" }, \
@@ -139,7 +141,10 @@ const struct schema_command schema_command_table[] = {
 			     "vsock:CID[:PORT] or xdp:IFNAME,MAC; without it none is looked for" },
 		    { "agent-key", SCHEMA_STR, true, .min = 1, .max = 66,
 		      .doc = "fd:NAME with the name of a getfd: a file of 64 hex digits that only its owner can use; "
-			     "the agent then has to prove that it has the same" } },
+			     "the agent then has to prove that it has the same" },
+		    { "uuid", SCHEMA_STR, true, .min = 36, .max = 36, .doc = "by which it may be named as well; one VM has it" },
+		    { "origin", SCHEMA_STR, true, .min = 1, .max = 127,
+		      .doc = "for programs that register VMs by themselves: who does; it is refused where the VM has another one" } },
 	  .returns = { RET_VM_OBJECT,
 		       { "changed", SCHEMA_BOOL, .doc = "false: it was registered so before" } } },
 	{ "getfd", "Keeps the descriptor that comes with this command (SCM_RIGHTS) under a name, for this connection; "
@@ -176,7 +181,9 @@ const struct schema_command schema_command_table[] = {
 		       "for a machine that runs.",
 	  .class = SCHEMA_CLASS_MANAGE,
 	  .args = { ARG_VM,
-		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest", .override = true } },
+		    { "keep-patches", SCHEMA_BOOL, true, .doc = "leave applied patches in the guest", .override = true },
+		    { "origin", SCHEMA_STR, true, .min = 1, .max = 127,
+		      .doc = "only if this is who registered it; refused (rule \"origin\") otherwise" } },
 	  .returns = { RET_VM, { "changed", SCHEMA_BOOL, .doc = "true" } } },
 	{ "query-vms", "What is known of all VMs; never waits for one.",
 	  .class = SCHEMA_CLASS_MONITOR, .read_only = true, .returns_array = true,

@@ -157,6 +157,33 @@ static void test_machines(void **state)
 	}
 }
 
+static void test_owner(void **state)
+{
+	static const char *const bad[] = { "", "4dea22b3-1d52-d8f3-2516-782e98ab3fa", "4dea22b3-1d52-d8f3-2516-782e98ab3fa00",
+					   "4dea22b31d52-d8f3-2516-782e98ab3fa00-", "4dea22b3-1d52-d8f3-2516-782e98ab3fag" };
+	struct fixture *f = *state;
+	struct registry_entry entry, *list;
+	struct counter c;
+	struct err e;
+	size_t n;
+
+	assert_int_equal(registry_entry_init(&entry, "web1", "/q", NULL, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(registry_entry_set_owner(&entry, bad[i], NULL, &e), -EINVAL);
+	assert_int_equal(registry_entry_set_owner(&entry, NULL, "", &e), -EINVAL);
+	assert_int_equal(registry_entry_set_owner(&entry, NULL, "a b", &e), -EINVAL);
+	assert_int_equal(registry_entry_set_owner(&entry, NULL, "a\033b", &e), -EINVAL);
+	assert_string_equal(entry.uuid, "");
+	assert_string_equal(entry.origin, "");
+	assert_int_equal(registry_entry_set_owner(&entry, "4DEA22B3-1d52-d8f3-2516-782e98ab3fa0", "libvirt:qemu:///system", &e), 0);
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	list = load(f, &c, &n);
+	assert_int_equal(n, 1);
+	assert_string_equal(list[0].uuid, "4dea22b3-1d52-d8f3-2516-782e98ab3fa0");
+	assert_string_equal(list[0].origin, "libvirt:qemu:///system");
+	free(list);
+}
+
 static void test_round_trip(void **state)
 {
 	struct fixture *f = *state;
@@ -308,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_machines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_files_are_skipped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),

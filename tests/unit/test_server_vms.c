@@ -67,6 +67,59 @@ static void restart(void)
 	client = daemon_program_connect(&program, false);
 }
 
+#define UUID "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+
+/* A VM that a program has registered: named by its UUID too, and taken out by that program or an operator. */
+static void test_owned_by_a_program(void **state)
+{
+	json_t *args = json_pack("{s:s, s:s, s:s, s:s}", "name", "ok", "qmp", "/q", "uuid", UUID, "origin", "libvirt:a");
+	struct err e;
+
+	(void)state;
+	json_decref(call_ok(client, "vm-add", json_incref(args)));
+	json_t *again = call_ok(client, "vm-add", json_incref(args));
+	assert_true(json_is_false(json_object_get(again, "changed")));
+	json_decref(again);
+	/* Of another program, or the same guest a second time. */
+	json_object_set_new(args, "origin", json_string("libvirt:b"));
+	call_fails(client, "vm-add", json_incref(args), ERR_REFUSED, &e);
+	assert_non_null(strstr(e.text, "libvirt:a"));
+	json_object_set_new(args, "name", json_string("ok2"));
+	json_object_set_new(args, "qmp", json_string("/q2"));
+	call_fails(client, "vm-add", args, ERR_REFUSED, &e);
+	assert_non_null(strstr(e.text, UUID));
+	/* The worker is told the name: it knows no other. */
+	json_t *vm = call_ok(client, "query-vm", json_pack("{s:s}", "vm", "4DEA22B3-1D52-D8F3-2516-782E98AB3FA0"));
+	assert_string_equal(get_str(vm, "name"), "ok");
+	assert_string_equal(get_str(vm, "uuid"), UUID);
+	json_decref(vm);
+	call_fails(client, "vm-remove", json_pack("{s:s, s:s}", "vm", UUID, "origin", "libvirt:b"), ERR_REFUSED, &e);
+	restart();
+	vm = call_ok(client, "query-vm", vm_args("ok"));
+	assert_string_equal(get_str(vm, "origin"), "libvirt:a");
+	json_decref(vm);
+	json_decref(call_ok(client, "vm-remove", json_pack("{s:s, s:s, s:b}", "vm", UUID, "origin", "libvirt:a", "keep-patches", 1)));
+	assert_false(registered("ok"));
+}
+
+/* What an operator has added is no program's to take over or out. */
+static void test_not_taken_from_an_operator(void **state)
+{
+	struct err e;
+
+	(void)state;
+	json_decref(add_vm(client, "ok"));
+	json_t *vm = call_ok(client, "query-vm", vm_args("ok"));
+	json_t *args = json_pack("{s:s, s:s, s:s, s:s}", "name", "ok", "qmp", get_str(vm, "qmp"), "uuid", UUID, "origin", "libvirt:a");
+	assert_null(json_object_get(vm, "origin"));
+	json_decref(vm);
+	call_fails(client, "vm-add", args, ERR_REFUSED, &e);
+	assert_non_null(strstr(e.text, "an operator"));
+	call_fails(client, "vm-remove", json_pack("{s:s, s:s, s:b}", "vm", "ok", "origin", "libvirt:a", "keep-patches", 1), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "origin");
+	assert_true(registered("ok"));
+}
+
 static void test_add_and_again(void **state)
 {
 	struct err e;
@@ -522,6 +575,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_workers_that_break_rules, start, stop),
 		cmocka_unit_test_setup_teardown(test_what_a_worker_says_of_its_vm_is_checked, start, stop),
 		cmocka_unit_test_setup_teardown(test_deaf_worker, start, stop),
+		cmocka_unit_test_setup_teardown(test_owned_by_a_program, start, stop),
+		cmocka_unit_test_setup_teardown(test_not_taken_from_an_operator, start, stop),
 		cmocka_unit_test_setup_teardown(test_registry_survives_restarts, start, stop),
 		cmocka_unit_test_setup_teardown(test_back_off, start, stop),
 		cmocka_unit_test_setup_teardown(test_end_waits_for_workers, start, stop),

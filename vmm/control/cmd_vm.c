@@ -44,6 +44,10 @@ static int add_again(const struct vm *vm, const struct registry_entry *entry, in
 	if (strcmp(vm->entry.qmp, entry->qmp) != 0 || strcmp(vm->entry.gdb, entry->gdb) != 0)
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with other sockets (qmp %s); remove it first",
 			       vm->entry.name, vm->entry.qmp);
+	/* An operator who adds what a program looks after already has what was asked for. */
+	if (entry->origin[0] && (strcmp(vm->entry.origin, entry->origin) != 0 || strcmp(vm->entry.uuid, entry->uuid) != 0))
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' was registered by %s; remove it first", vm->entry.name,
+			       vm->entry.origin[0] ? vm->entry.origin : "an operator");
 	if (strcmp(vm->entry.agent, entry->agent) != 0)
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with %s%s; remove it first", vm->entry.name,
 			       vm->entry.agent[0] ? "the agent at " : "no agent", vm->entry.agent);
@@ -65,10 +69,14 @@ static int add_check(struct daemon *d, const struct registry_entry *entry, struc
 
 	if (d->n_vms >= REGISTRY_VMS_MAX)
 		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
-	LIST_FOREACH(vm, &d->vms, link)
+	LIST_FOREACH(vm, &d->vms, link) {
 		if (vm->entry.kind == REGISTRY_QEMU && strcmp(vm->entry.qmp, entry->qmp) == 0)
 			return err_set(e, ERR_REFUSED, EEXIST, "exists", "the monitor %s belongs to the VM '%s'", entry->qmp,
 				       vm->entry.name);
+		if (entry->uuid[0] && strcmp(vm->entry.uuid, entry->uuid) == 0)
+			return err_set(e, ERR_REFUSED, EEXIST, "exists", "the VM '%s' has the UUID %s already", vm->entry.name,
+				       entry->uuid);
+	}
 	return 0;
 }
 
@@ -115,6 +123,9 @@ int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command 
 				    json_string_value(json_object_get(args, "gdb")), e);
 	if (r == 0)
 		r = registry_entry_set_agent(&entry, json_string_value(json_object_get(args, "agent")), e);
+	if (r == 0)
+		r = registry_entry_set_owner(&entry, json_string_value(json_object_get(args, "uuid")),
+					     json_string_value(json_object_get(args, "origin")), e);
 	if (r == 0)
 		r = agent_key_take(s, args, &key, e);
 	if (r < 0)
@@ -192,6 +203,10 @@ int cmd_vm_remove(struct daemon *d, struct session *s, const struct schema_comma
 	(void)cmd, (void)ret;
 	if (!vm)
 		return -ENOENT;
+	const char *origin = json_string_value(json_object_get(args, "origin"));
+	if (origin && strcmp(vm->entry.origin, origin) != 0)
+		return err_set(e, ERR_REFUSED, EPERM, "origin", "'%s' was registered by %s", vm->entry.name,
+			       vm->entry.origin[0] ? vm->entry.origin : "an operator");
 	if (vm_is_busy(vm))
 		return vm_busy(vm, e);
 	if (machine_runs(vm))

@@ -48,10 +48,10 @@ static void log_to_journal(int priority, const char *vm, const char *text)
 {
 	if (vm)
 		sd_journal_send("MESSAGE=%s: %s", vm, text, "PRIORITY=%i", priority,
-				"SYSLOG_IDENTIFIER=vmpoked", "VMPOKE_VM=%s", vm, NULL);
+				"SYSLOG_IDENTIFIER=%s", program_invocation_short_name, "VMPOKE_VM=%s", vm, NULL);
 	else
 		sd_journal_send("MESSAGE=%s", text, "PRIORITY=%i", priority,
-				"SYSLOG_IDENTIFIER=vmpoked", NULL);
+				"SYSLOG_IDENTIFIER=%s", program_invocation_short_name, NULL);
 }
 
 static void log_to_stderr(int priority, const char *vm, const char *text)
@@ -60,7 +60,7 @@ static void log_to_stderr(int priority, const char *vm, const char *text)
 
 	if (log_target == LOG_TARGET_STDERR_PRIORITY)
 		snprintf(prefix, sizeof(prefix), "<%d>", priority & LOG_PRIMASK);
-	int n = snprintf(line, sizeof(line), "%svmpoked: %s%s%s\n", prefix, vm ? vm : "", vm ? ": " : "", text);
+	int n = snprintf(line, sizeof(line), "%s%s: %s%s%s\n", prefix, program_invocation_short_name, vm ? vm : "", vm ? ": " : "", text);
 	if (n > 0 && (size_t)n < sizeof(line))
 		(void)write_full(STDERR_FILENO, line, (size_t)n); /* one write: lines do not mix */
 }

@@ -6,6 +6,7 @@
  */
 #include "vmm/control/registry.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 
 #include "vmm/control/durable.h"
 
-#define REGISTRY_FILE_MAX 4096 /* bytes; a longest legal entry has about 400 */
+#define REGISTRY_FILE_MAX 4096 /* bytes; a longest legal entry has about 700 */
 #define REGISTRY_SUFFIX ".json"
 
 static void cleanup_json(json_t **v)
@@ -80,6 +81,42 @@ int registry_entry_set_agent(struct registry_entry *entry, const char *agent, st
 	return r;
 }
 
+bool registry_uuid_valid(const char *text)
+{
+	static const char form[] = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
+
+	if (strlen(text) != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; i < sizeof(form) - 1; i++)
+		if (form[i] == 'h' ? !isxdigit((unsigned char)text[i]) : text[i] != '-')
+			return false;
+	return true;
+}
+
+static bool origin_valid(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (text[i] <= 0x20 || text[i] >= 0x7f)
+			return false;
+	return len > 0 && len < REGISTRY_ORIGIN_MAX;
+}
+
+int registry_entry_set_owner(struct registry_entry *entry, const char *uuid, const char *origin, struct err *e)
+{
+	if (uuid && !registry_uuid_valid(uuid))
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'uuid' must be 32 hex digits in groups of 8-4-4-4-12, not '%.40s'", uuid);
+	if (origin && !origin_valid(origin))
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'origin' must be 1 to %d printable characters without a space",
+			       REGISTRY_ORIGIN_MAX - 1);
+	for (size_t i = 0; uuid && i < REGISTRY_UUID_MAX; i++)
+		entry->uuid[i] = (char)tolower((unsigned char)uuid[i]);
+	if (origin)
+		strcpy(entry->origin, origin);
+	return 0;
+}
+
 /* Printable ASCII passes; what else a file may be called does not belong on a terminal or into JSON. */
 static void text_set(char *dst, size_t cap, const char *text)
 {
@@ -142,7 +179,9 @@ static char *entry_format(const struct registry_entry *entry)
 		json_pack("{s:s, s:s}", "name", entry->name, "qmp", entry->qmp);
 
 	if (!o || (entry->gdb[0] && json_object_set_new(o, "gdb", json_string(entry->gdb)) < 0) ||
-	    (entry->agent[0] && json_object_set_new(o, "agent", json_string(entry->agent)) < 0))
+	    (entry->agent[0] && json_object_set_new(o, "agent", json_string(entry->agent)) < 0) ||
+	    (entry->uuid[0] && json_object_set_new(o, "uuid", json_string(entry->uuid)) < 0) ||
+	    (entry->origin[0] && json_object_set_new(o, "origin", json_string(entry->origin)) < 0))
 		return NULL; /* also when a path is not UTF-8 */
 	return json_dumps(o, JSON_INDENT(2));
 }
@@ -204,16 +243,18 @@ static int machine_parse(json_t *o, struct registry_entry *ret, struct err *e)
 
 static int qemu_parse(json_t *o, struct registry_entry *ret, struct err *e)
 {
-	const char *name, *qmp, *gdb = NULL, *agent = NULL;
+	const char *name, *qmp, *gdb = NULL, *agent = NULL, *uuid = NULL, *origin = NULL;
 	struct registry_entry entry;
 	json_error_t je;
 
-	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb, "agent",
-			   &agent) < 0)
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s, s?s, s?s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb,
+			   "agent", &agent, "uuid", &uuid, "origin", &origin) < 0)
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
 	int r = registry_entry_init(&entry, name, qmp, gdb, e);
 	if (r == 0)
 		r = registry_entry_set_agent(&entry, agent, e);
+	if (r == 0)
+		r = registry_entry_set_owner(&entry, uuid, origin, e);
 	if (r == 0)
 		*ret = entry;
 	return r;

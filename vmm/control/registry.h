@@ -6,6 +6,7 @@
 #ifndef VMPOKE_CONTROL_REGISTRY_H
 #define VMPOKE_CONTROL_REGISTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/un.h>
@@ -16,6 +17,8 @@
 
 #define REGISTRY_VMS_MAX 1024
 
+#define REGISTRY_UUID_MAX 37	/* bytes of a UUID as text, its end included */
+#define REGISTRY_ORIGIN_MAX 128 /* the same of who registered a VM */
 #define REGISTRY_TEXT_MAX 256 /* bytes of a name or sentence kept for display */
 
 enum registry_kind {
@@ -30,6 +33,8 @@ struct registry_entry {
 	char qmp[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute */
 	char gdb[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute; "" when none was given */
 	char agent[AGENT_ADDR_TEXT_MAX]; /* see agent_addr_parse(); "" when none was given */
+	char uuid[REGISTRY_UUID_MAX]; /* lower case; "" when none was given */
+	char origin[REGISTRY_ORIGIN_MAX]; /* the program that registered it and looks after it; "": an operator did */
 	/* REGISTRY_MACHINE, all for display: what runs was started with them */
 	char kernel[REGISTRY_TEXT_MAX]; /* "" when its name is not known */
 	unsigned vcpus;
@@ -43,6 +48,15 @@ int registry_entry_init(struct registry_entry *ret, const char *name, const char
 
 /* Where its agent is found (NULL: leaves it as it is). ERR_USAGE. */
 int registry_entry_set_agent(struct registry_entry *entry, const char *agent, struct err *e);
+
+/*
+ * Which of its manager's VMs it is ("8-4-4-4-12" hex digits) and who registered it (printable ASCII).
+ * NULL leaves either as it is. ERR_USAGE.
+ */
+int registry_entry_set_owner(struct registry_entry *entry, const char *uuid, const char *origin, struct err *e);
+
+/* Is it spelled as a UUID? Upper case counts. */
+bool registry_uuid_valid(const char *text);
 
 /* The same for a machine; kernel is cut to what is fit to be shown. */
 int registry_machine_init(struct registry_entry *ret, const char *name, const char *kernel, unsigned vcpus,

@@ -131,6 +131,7 @@ static int relay_send(struct relay *relay, const struct schema_command *cmd, jso
 {
 	json_t *copy = json_copy(args);
 
+	json_object_set_new(copy, "vm", json_string(relay->vm->entry.name)); /* it may have been named by its UUID */
 	if (relay->job)
 		json_object_set_new(copy, "job-id", json_string(relay->job->id));
 	if (schema_takes(cmd, "by"))

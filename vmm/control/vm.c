@@ -68,10 +68,16 @@ static void monitor_describe(const struct vm *vm, json_t *o)
 	json_object_del(o, "kernel");
 	json_object_del(o, "memory");
 	json_object_del(o, "agent");
+	json_object_del(o, "uuid");
+	json_object_del(o, "origin");
 	if (vm->entry.gdb[0])
 		json_object_set_new(o, "gdb", json_string(vm->entry.gdb));
 	if (vm->entry.agent[0])
 		json_object_set_new(o, "agent", json_string(vm->entry.agent));
+	if (vm->entry.uuid[0])
+		json_object_set_new(o, "uuid", json_string(vm->entry.uuid));
+	if (vm->entry.origin[0])
+		json_object_set_new(o, "origin", json_string(vm->entry.origin));
 }
 
 /* Why the worker does not answer now. */
@@ -352,6 +358,16 @@ struct vm *vm_lookup(struct daemon *d, const char *name)
 	return NULL;
 }
 
+static struct vm *vm_lookup_uuid(struct daemon *d, const char *uuid)
+{
+	struct vm *vm;
+
+	LIST_FOREACH(vm, &d->vms, link)
+		if (vm->entry.uuid[0] && strcasecmp(vm->entry.uuid, uuid) == 0)
+			return vm;
+	return NULL;
+}
+
 /* "a, b, c", cut with "..." where it gets long. */
 static void names_known(struct daemon *d, char *buf, size_t cap)
 {
@@ -376,6 +392,8 @@ struct vm *vm_find(struct daemon *d, const char *name, struct err *e)
 	struct suggest s = suggest_begin(name);
 	char known[256];
 
+	if (!vm)
+		vm = vm_lookup_uuid(d, name);
 	if (vm && vm->phase == VM_ACTIVE)
 		return vm;
 	LIST_FOREACH(vm, &d->vms, link)

@@ -40,7 +40,7 @@ struct vm {
 struct vm *vm_new(struct daemon *d, const struct registry_entry *entry, enum vm_phase phase);
 void vm_free(struct vm *vm);
 
-/* An active VM by name; otherwise NULL and *e names those that are known. */
+/* An active VM by name or UUID; otherwise NULL and *e names those that are known. */
 struct vm *vm_find(struct daemon *d, const char *name, struct err *e);
 
 /* Is somebody adding, removing or destroying it already? vm_busy() says so: ERR_TIMEOUT, rule "busy". */
