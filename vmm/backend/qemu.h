@@ -149,6 +149,8 @@ int qemu_map(struct qemu_vm *vm, struct err *e);
  * memory may be read and whether what is read is the guest's.
  */
 void qemu_process_probe(struct qemu_vm *vm);
+/* The process of the first vCPU's thread, as the monitor numbers it and this pid namespace sees it; 0: none. */
+pid_t qemu_process_owner(const struct qemu_vm *vm);
 /* Reads at a host address of QEMU. -ENOTCONN when the process is gone. */
 int qemu_process_read(struct qemu_vm *vm, uint64_t hva, void *buf, size_t len, struct err *e);
 

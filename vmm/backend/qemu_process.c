@@ -43,6 +43,11 @@ static void process_forget(struct qemu_vm *vm)
 	vm->pid_start = 0;
 }
 
+pid_t qemu_process_owner(const struct qemu_vm *vm)
+{
+	return vm->first_thread > 0 ? status_number(vm->first_thread, "\nTgid:") : 0;
+}
+
 /*
  * A manager may have made the socket for QEMU, so the vCPU's thread is asked first; but its
  * number may come from another pid namespace. *ret_sure: both say the same.
@@ -53,7 +58,7 @@ static void process_find(struct qemu_vm *vm, bool *ret_sure)
 	socklen_t len = sizeof(peer);
 
 	getsockopt(qmp_client_fd(vm->qmp), SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	pid_t owner = vm->first_thread > 0 ? status_number(vm->first_thread, "\nTgid:") : 0;
+	pid_t owner = qemu_process_owner(vm);
 	*ret_sure = owner > 0 && owner == peer.pid;
 	vm->pid = owner ? owner : peer.pid;
 	if (vm->pid <= 0 || vm->pid == getpid()) {

@@ -145,7 +145,10 @@ void qemu_stub_close(struct qemu_vm *vm)
 	vm->stub_open = false;
 }
 
-/* A stub of another VM would let us write into the wrong guest: both sockets must be of one process. */
+/*
+ * A stub of another VM would let us write into the wrong guest: both sockets must be of one process, or the stub
+ * of the process that the monitor says its vCPUs are threads of (a manager may stand between us and the monitor).
+ */
 static int check_same_process(struct qemu_vm *vm, int fd, struct err *e)
 {
 	struct ucred gdb, qmp;
@@ -154,7 +157,7 @@ static int check_same_process(struct qemu_vm *vm, int fd, struct err *e)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &gdb, &gdb_len) < 0 ||
 	    getsockopt(qmp_client_fd(vm->qmp), SOL_SOCKET, SO_PEERCRED, &qmp, &qmp_len) < 0)
 		return err_set(e, ERR_FAILED, errno, "", "SO_PEERCRED: %s", strerror(errno));
-	if (gdb.pid == qmp.pid)
+	if (gdb.pid == qmp.pid || (gdb.pid > 0 && gdb.pid == qemu_process_owner(vm)))
 		return 0;
 	return err_set(e, ERR_REFUSED, EXDEV, "gdb-mismatch",
 		       "the gdb stub belongs to process %d, the monitor to process %d: not the same VM",
