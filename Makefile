@@ -11,11 +11,16 @@ PKGS_PROTOCOL := jansson yaml-0.1 libsodium
 PKGS_VM := libbpf libelf liblz4 libzstd liblzma zlib
 PKGS_DAEMON := libsystemd inih
 PKGS_XDP := libxdp
+PKGS_XML := libxml-2.0
+PKGS_LIBVIRT := libvirt libvirt-qemu $(PKGS_XML)
 VERSION := 0.1.0
 
 # The link over AF_XDP needs a compiler for BPF and bpftool, which is not in everybody's PATH.
 BPFTOOL ?= $(firstword $(shell command -v bpftool) $(wildcard /usr/sbin/bpftool /sbin/bpftool))
 HAVE_XDP := $(and $(shell command -v $(firstword $(CLANG))),$(BPFTOOL),$(shell pkg-config --exists $(PKGS_XDP) && echo yes))
+
+# vmpoke-libvirt is left out where there is no libvirt to build it with.
+HAVE_LIBVIRT := $(shell pkg-config --exists $(PKGS_LIBVIRT) && echo yes)
 
 include protocol/sources.mk vmm/sources.mk cli/sources.mk
 
@@ -24,16 +29,18 @@ CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-unknown-warning-option -Wno-format-truncation $(WERROR)
 BASE_CFLAGS := -std=gnu17 $(WARN) -I. -D_GNU_SOURCE -DVMPOKE_VERSION='"$(VERSION)"' \
 	-DVMPOKE_LIBEXECDIR='"$(PREFIX)/lib/vmpoke"' \
-	$(if $(HAVE_XDP),-isystem $(BUILD)/bpf) $(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) 2>/dev/null)
+	$(if $(HAVE_XDP),-isystem $(BUILD)/bpf) $(shell pkg-config --cflags $(PKGS_PROTOCOL) $(PKGS_VM) $(PKGS_DAEMON) $(if $(HAVE_LIBVIRT),$(PKGS_XML)) 2>/dev/null)
 # Not all who link libprotocol.a verify signatures; what is not used must not be loaded.
 LIBS_PROTOCOL := -Wl,--push-state,--as-needed $(shell pkg-config --libs $(PKGS_PROTOCOL) 2>/dev/null) -Wl,--pop-state
 LIBS_VM := -lZydis $(shell pkg-config --libs $(if $(HAVE_XDP),$(PKGS_XDP)) $(PKGS_VM) 2>/dev/null)
+LIBS_XML := $(if $(HAVE_LIBVIRT),$(shell pkg-config --libs $(PKGS_XML) 2>/dev/null))
+LIBS_LIBVIRT := $(shell pkg-config --libs $(PKGS_LIBVIRT) 2>/dev/null)
 LIBS_DAEMON := $(shell pkg-config --libs $(PKGS_DAEMON) 2>/dev/null)
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke $(BUILD)/vmpoke-agent
+all: $(BUILD)/vmpoked $(BUILD)/vmpoke-vm $(BUILD)/vmpoke $(BUILD)/vmpoke-agent $(if $(HAVE_LIBVIRT),$(addprefix $(BUILD)/,vmpoke-libvirt vmpoke-hook))
 
 # One set of rules per variant: $(1) folder, $(2) extra flags, $(3) folder of what is the same there.
 #   build       what is installed
@@ -59,6 +66,9 @@ $(1)/vmpoke-vm: $(1)/obj/vmm/worker.o $(1)/libvm.a $(1)/libprotocol.a
 $(1)/vmpoked: $(call objects,$(1),$(3),$(daemon_src)) $(1)/libprotocol.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_PROTOCOL)
+$(1)/vmpoke-libvirt: $(call objects,$(1),$(3),$(libvirt_src)) $(1)/libprotocol.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) $(2) -pthread -o $$@ $$^ $$(LIBS_LIBVIRT) $$(LIBS_DAEMON) $$(LIBS_PROTOCOL)
 $(1)/vmpoke: $(call objects,$(1),$(3),$(cli_src)) $(1)/libprotocol.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) $(2) -o $$@ $$^ $$(LIBS_PROTOCOL)
@@ -66,6 +76,11 @@ endef
 $(eval $(call variant,$(BUILD),,$(BUILD)))
 $(eval $(call variant,$(BUILD)/test,-DVMPOKE_FAULT_POINTS,$(BUILD)))
 $(eval $(call variant,$(BUILD)/san,-DVMPOKE_FAULT_POINTS $(SAN),$(BUILD)/san))
+
+# libvirt waits for it: static, for it then starts in a third of the time.
+$(BUILD)/vmpoke-hook: $(BUILD)/obj/vmm/libvirt/hook.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -static -o $@ $^
 
 include guest-agent/sources.mk
 
@@ -88,6 +103,12 @@ install: all
 	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
 	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
+ifneq ($(HAVE_LIBVIRT),)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/vmpoke $(BUILD)/vmpoke-libvirt $(BUILD)/vmpoke-hook
+	install -d $(DESTDIR)/etc/libvirt/hooks/qemu.d
+	sed 's|/usr/lib/|$(PREFIX)/lib/|' vmm/libvirt/50-vmpoke >$(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
+	chmod 755 $(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
+endif
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service systemd/*.socket)
 	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' $(patsubst systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(wildcard systemd/*.service))
 	install -D -m 644 cli/completion/vmpoke.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmpoke

@@ -1,15 +1,20 @@
 # Tests: see tests/README.md.
-unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/san/unit/%,$(wildcard tests/unit/test_*.c))
-fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/san/unit/%,$(filter-out $(if $(HAVE_LIBVIRT),,%/test_domain_xml.c),$(wildcard tests/unit/test_*.c)))
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(filter-out $(if $(HAVE_LIBVIRT),,%/fuzz_domain_xml.c),$(wildcard tests/fuzz/fuzz_*.c)))
 
 # A unit test is one file linked against everything but the mains, with sanitizers.
 test_fake_src := $(filter-out tests/fake/fake-worker.c,$(wildcard tests/fake/*.c))
 $(BUILD)/san/unit/%: $(BUILD)/san/obj/tests/unit/%.o $(test_fake_src:%.c=$(BUILD)/san/obj/%.o) \
-		$(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libagent.a $(BUILD)/san/libprotocol.a
+		$(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libagent.a $(if $(HAVE_LIBVIRT),$(BUILD)/san/liblibvirt.a) \
+		$(BUILD)/san/libprotocol.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ -lcmocka $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
+	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ -lcmocka $(LIBS_XML) $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
 $(BUILD)/san/libdaemon.a: $(patsubst %.c,$(BUILD)/san/obj/%.o,$(filter-out vmm/vmpoked.c vmm/fault.c,$(daemon_src)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+# What vmpoke-libvirt reads of strangers.
+$(BUILD)/san/liblibvirt.a: $(libvirt_read_src:%.c=$(BUILD)/san/obj/%.o)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 # The guest's agent without its main, to be run in a test.
@@ -30,9 +35,10 @@ $(BUILD)/fuzz/obj/%.o: %.c
 	$(call say,CLANG,$@)
 	$(Q)$(CLANG) $(BASE_CFLAGS) -Wno-gnu-folding-constant -Wno-unknown-warning-option $(FUZZ) -MMD -MP -c -o $@ $<
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
-		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(agent_src) $(filter-out vmm/worker.c,$(vm_src)))
+		$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(protocol_src) $(agent_src) $(filter-out vmm/worker.c,$(vm_src)) \
+			$(if $(HAVE_LIBVIRT),$(libvirt_read_src)))
 	$(call say,LD,$@)
-	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_XML) $(LIBS_VM) $(LIBS_PROTOCOL)
 # The hostile agent is shared with a unit test.
 $(BUILD)/fuzz/fuzz_agent_session: $(BUILD)/fuzz/obj/tests/fake/mutant.o
 
@@ -92,7 +98,7 @@ unit: $(unit_tests)
 fuzz-build: $(fuzz_targets)
 guest: $(BUILD)/tests/initramfs.gz $(bare_guests) $(if $(have_cc_arm64),$(arm64_programs))
 rig: $(BUILD)/tests/rig/kvm-hello
-test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke)
+test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke $(if $(HAVE_LIBVIRT),vmpoke-libvirt))
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
 have_clang := $(shell command -v $(CLANG) 2>/dev/null)
@@ -132,7 +138,7 @@ fuzz:
 # what it says of leaks and uninitialised variables is left to clang's analyzer and ASan.
 CPPCHECK_BLIND := --suppress=memleak --suppress=resourceLeak --suppress=uninitvar \
 	--suppress=unknownEvaluationOrder --include=tests/analyze/cppcheck.h
-analyze_src := $(filter-out %.bpf.c $(if $(HAVE_XDP),,vmm/link/xdp_tap.c), \
+analyze_src := $(filter-out %.bpf.c $(if $(HAVE_XDP),,vmm/link/xdp_tap.c) $(if $(HAVE_LIBVIRT),,vmm/libvirt/%), \
 	$(wildcard guest-agent/*.c protocol/*.c cli/*.c vmm/*.c vmm/*/*.c))
 analyze:
 	$(Q)tests/install-deps build analyze
