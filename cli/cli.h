@@ -96,6 +96,7 @@ int cmd_version(struct cli *c);
 int cmd_keys(struct cli *c);
 int cmd_revoke(struct cli *c);
 int cmd_manifest(struct cli *c);
+int cmd_setup_domain(struct cli *c);
 
 /* cmd_vm.c: a path as vmpoked, which has another working directory, must be told it. NULL: out of memory or not UTF-8. */
 json_t *cli_path_absolute(const char *path);

@@ -39,10 +39,13 @@ SET_TEXT(kind)
 SET_TEXT(manifest)
 SET_TEXT(expires)
 SET_INT(unsigned, unsigned_, 1)
+SET_TEXT(connect)
+SET_TEXT(monitor)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
 SET_INT(dry_run, dry_run, 1)
+SET_INT(apply, apply, 1)
 SET_INT(keep_patches, keep_patches, 1)
 SET_INT(quiet, verbosity, -1)
 SET_INT(verbose, verbosity, 1)
@@ -270,6 +273,9 @@ static const struct cli_option options[] = {
 	{ 0, "expires", "TIME", CLI_OPT_MANIFEST, "not to be applied from then on: 2027-01-31 or 2027-01-31T12:00:00Z", set_expires },
 	{ 0, "serial", "N", CLI_OPT_MANIFEST | CLI_OPT_SERIAL, "number of the manifest: only newer ones are taken afterwards "
 	  "(default: seconds since 1970; revoke: the highest used)", set_serial },
+	{ 0, "connect", "URI", CLI_OPT_SETUP, "libvirt's URI (qemu:///system)", set_connect },
+	{ 0, "monitor", "PATH", CLI_OPT_SETUP, "also a monitor of vmpoke's own, a socket whose name begins with 'vmpoke'", set_monitor },
+	{ 0, "apply", NULL, CLI_OPT_SETUP, "write it into the domain, for its next start", set_apply },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

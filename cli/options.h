@@ -40,6 +40,7 @@ enum cli_option_group {
 	CLI_OPT_SERIAL = 1 << 22,
 	CLI_OPT_TARGETS = 1 << 10, /* the verb can be run for several VMs */
 	CLI_OPT_WATCH = 1 << 11,
+	CLI_OPT_SETUP = 1 << 18,
 };
 
 struct cli_options {
@@ -61,6 +62,8 @@ struct cli_options {
 	const char *mode, *traps, *trace, *agent_use, *vmlinux; /* NULL when not given */
 	const char *kind; /* of sites; NULL when not given */
 	int64_t id; /* of a transaction; 0 when not given */
+	const char *connect, *monitor; /* of setup-domain; NULL when not given */
+	int apply;
 	bool has_timeout;
 	uint64_t timeout_ms;
 	int max_rate;  /* hits per second; 0 when not given */

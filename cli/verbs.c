@@ -38,6 +38,8 @@ static const struct cli_verb verbs[] = {
 	{ "manifest", NULL, "PATCH", 1, 1, CLI_OPT_MANIFEST, "print the manifest of a patch file, to be signed with 'minisign -S'",
 	  cmd_manifest },
 	{ "revoke", NULL, "PATCH KEY", 2, 2, CLI_OPT_SERIAL, "take no manifests of a patch by a key any more, up to a serial", cmd_revoke },
+	{ "setup-domain", NULL, "DOMAIN", 1, 1, CLI_OPT_SETUP, "what to add to a libvirt domain for its agent; writes it with --apply",
+	  cmd_setup_domain },
 	{ "qmp", NULL, "JSON", 1, 1, 0, "send one QMP command ('-' reads it from standard input)", cmd_qmp },
 	{ "version", NULL, "", 0, 0, 0, "versions of this program and of vmpoked", cmd_version },
 	{ "help", NULL, "[VERB]", 0, 1, 0, "this text, or the help of one verb", cmd_help },
