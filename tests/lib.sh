@@ -17,6 +17,7 @@ python=/usr/bin/python3
 failures=0
 declare -A vm_pid=() vm_fd=()
 daemon_pid=
+daemon_options=() # of vmpoked, besides those below
 trap lib_cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
@@ -207,7 +208,7 @@ daemon_start() {
 	mkdir -p "$work/state" "$work/run" "$work/keys.d"
 	[ -e "$work/vmpoked.conf" ] || : >"$work/vmpoked.conf" # not this machine's own
 	env "$@" setpriv --pdeathsig KILL "$build/vmpoked" --config "$work/vmpoked.conf" --keys-dir "$work/keys.d" --state-dir "$work/state" --runtime-dir "$work/run" \
-		--foreground >>"$work/vmpoked.out" 2>>"$work/vmpoked.log" </dev/null &
+		--foreground "${daemon_options[@]}" >>"$work/vmpoked.out" 2>>"$work/vmpoked.log" </dev/null &
 	daemon_pid=$!
 	until_ok 15 daemon_answers || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"
 }

@@ -43,6 +43,7 @@ static const struct option options[] = {
 	{ "keys-dir", required_argument, NULL, 'k' },
 	{ "state-dir", required_argument, NULL, 's' },
 	{ "runtime-dir", required_argument, NULL, 'r' },
+	{ "images", required_argument, NULL, 'i' },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "worker", required_argument, NULL, 'w' },
 	{ "log-level", required_argument, NULL, 'l' },
@@ -60,6 +61,7 @@ static const char usage_text[] =
 	"  --keys-dir DIR            whose signatures count: public keys of minisign, *.pub (default " KEYS_DEFAULT ")\n"
 	"  --state-dir DIR           registry and journals (default /var/lib/vmpoke)\n"
 	"  --runtime-dir DIR         sockets (default /run/vmpoke)\n"
+	"  --images DIR              files of guests' kernels, by build-id, for kinds that need them\n"
 	"  --foreground              log to stderr instead of the journal\n"
 	"  --worker PATH             the worker program (default: vmpoke-vm beside vmpoked)\n"
 	"  --log-level LEVEL         error, warning, notice, info (default) or debug\n"
@@ -98,6 +100,7 @@ static int take_option(int o, struct arguments *a)
 	case 's': a->daemon.state_dir = optarg; return 0;
 	case 'r': a->daemon.runtime_dir = optarg; return 0;
 	case 'w': a->daemon.worker = optarg; return 0;
+	case 'i': a->daemon.images = optarg; return 0;
 	case 'f': a->foreground = true; return 0;
 	case 't': return parse_seconds(optarg, &a->daemon.client_stall_us);
 	case 'l':

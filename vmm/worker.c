@@ -28,6 +28,7 @@ static const struct option options[] = {
 	{ "agent", required_argument, NULL, 'A' },
 	{ "state-dir", required_argument, NULL, 's' },
 	{ "runtime-dir", required_argument, NULL, 'r' },
+	{ "images", required_argument, NULL, 'i' },
 	{ "control-fd", required_argument, NULL, 'c' },
 	{ "listen-fd", required_argument, NULL, 'L' },
 	{ "kernel-fd", required_argument, NULL, 'K' },
@@ -120,6 +121,7 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 			break;
 		case 's': s->state_dir = optarg; break;
 		case 'r': s->target.runtime_dir = optarg; break;
+		case 'i': s->images = optarg; break;
 		case 'c': fd = parse_fd(optarg); break;
 		case 'L':
 			fd = parse_fd(optarg);

@@ -6,10 +6,16 @@
 . "$(dirname "$0")/../lib.sh"
 list=$root/build/tests/list-alternatives
 
+# lib.sh's, with a folder of kernels.
+images_daemon_start() {
+	daemon_options=(--images "$work/images")
+	daemon_start
+}
+
 setup() { # NAME KERNEL
 	vm_start "$1" -k "$2" -s 2 || return
 	image=$(kernel_image "$2" 2>>"$work/fetch.log") || return
-	[ -n "$daemon_pid" ] || daemon_start || return
+	[ -n "$daemon_pid" ] || images_daemon_start || return
 	vp_ok add "$1" --qmp "$work/$1/qmp" || return
 	vp_ok --json probe "$1" || return
 	base=$(field .base)
@@ -90,6 +96,25 @@ applied_and_acts() { # NAME
 	vm_healthy "$1"
 }
 
+# In the daemon's folder, under its build-id: nobody has to name it. Another kernel's file under that name is refused.
+found_by_build_id() { # NAME KERNEL OF ANOTHER
+	local id file other
+	vp_ok --json probe "$1" || return
+	id=$(field .build_id)
+	file=$work/images/.build-id/${id:0:2}/${id:2}
+	mkdir -p "${file%/*}"
+	vp check "$1" "$work/original.yaml"
+	expect_eq "exit code while it is not there" "$RC" 3 || return
+	other=$(kernel_image "$2" 2>>"$work/fetch.log") || why "no kernel $2 here" || return
+	cp "$other" "$file"
+	vp check "$1" "$work/original.yaml"
+	expect_eq "exit code with another kernel's file" "$RC" 3 && [[ $ERR == *"it is not the file this guest runs"* ]] ||
+		why "it says: $ERR" || return
+	cp "$image" "$file"
+	vp_ok --json check "$1" "$work/original.yaml" || return
+	expect_eq "sites" "$(field .sites)" "$(wc -w <<<"$places")"
+}
+
 reverted() { # NAME
 	vp_ok revert "$1" clear-original || return
 	expect_eq "the text after revert" "$(text "$1")" "$before" || return
@@ -125,6 +150,7 @@ kernel() { # NAME KERNEL OTHER
 	run_case "$2: with another kernel's file" refused_with_other_file "$1" "$3"
 	run_case "$2: with a file that is no kernel" refused_with_garbage "$1"
 	run_case "$2: the form that is there" present_form "$1"
+	run_case "$2: found by its build-id" found_by_build_id "$1" "$3"
 	run_case "$2: applied, and the guest calls the original" applied_and_acts "$1"
 	run_case "$2: reverted" reverted "$1"
 	vm_kill "$1"

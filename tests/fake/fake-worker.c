@@ -276,6 +276,7 @@ static void parse_options(int argc, char **argv, struct fake *f)
 		{ "name", required_argument, NULL, 'n' },      { "qmp", required_argument, NULL, 'q' },
 		{ "gdb", required_argument, NULL, 'g' },       { "state-dir", required_argument, NULL, 's' },
 		{ "runtime-dir", required_argument, NULL, 'r' }, { "control-fd", required_argument, NULL, 'c' },
+		{ "images", required_argument, NULL, 'i' },
 		{ "listen-fd", required_argument, NULL, 'L' },	 { "kernel-fd", required_argument, NULL, 'K' },
 		{ "initrd-fd", required_argument, NULL, 'I' },	 { "console-fd", required_argument, NULL, 'O' },
 		{ "disk-fd", required_argument, NULL, 'D' },

@@ -105,7 +105,7 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 		.event = event, .state_lock_fd = -1, .runtime_lock_fd = -1, .registry_fd = -1,
 		.serials_fd = -1, .audit.fd = -1, .config = options->config, .keys = options->keys,
 		.worker_config = { .binary = options->worker, .state_dir = options->state_dir,
-				   .runtime_dir = options->runtime_dir },
+				   .runtime_dir = options->runtime_dir, .images = options->images },
 	};
 	LIST_INIT(&d->vms);
 	jobs_init(&d->jobs, &jobs_ops);

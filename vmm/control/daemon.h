@@ -22,6 +22,7 @@ struct daemon_options {
 	const char *state_dir;
 	const char *runtime_dir;
 	const char *worker;	  /* path of vmpoke-vm */
+	const char *images;	  /* folder of kernels by build-id; NULL: none */
 	uint64_t client_stall_us; /* a client that does not read for so long is dropped */
 	struct activation passed; /* sockets of the service manager's; taken by daemon_start() */
 	mode_t read_only_mode;	  /* of control-ro.sock */

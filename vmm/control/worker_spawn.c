@@ -96,6 +96,10 @@ int worker_spawn(const struct worker_config *config, const struct registry_entry
 	size_t n = 11;
 	int pair[2];
 
+	if (config->images) {
+		argv[n++] = "--images";
+		argv[n++] = config->images;
+	}
 	if (entry->gdb[0]) {
 		argv[n++] = "--gdb";
 		argv[n++] = entry->gdb;

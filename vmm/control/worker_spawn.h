@@ -14,6 +14,7 @@ struct worker_config {
 	const char *binary;
 	const char *state_dir;
 	const char *runtime_dir;
+	const char *images; /* see vmm/worker/images.h; NULL: none */
 };
 
 /*

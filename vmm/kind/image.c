@@ -22,7 +22,7 @@ int image_lists(const struct kind_context *ctx, const struct kind_image **ret, s
 
 	if (!i || !i->vmlinux)
 		return err_set(e, ERR_REFUSED, ENOENT, "kernel-image",
-			       "the kernel has freed the list of these places: give the file it came from with --vmlinux FILE");
+			       "the kernel has freed the list of these places: give the file it came from with --vmlinux FILE, or put it into the folder of vmpoked's --images");
 	if (!i->read) {
 		int r = guest_alternatives_read(i->vmlinux, slide, &i->alternatives, e);
 		if (r >= 0)

@@ -15,6 +15,7 @@
 #include "vmm/kvm/machine.h"
 #include "vmm/payload/payload.h"
 #include "vmm/worker/choose.h"
+#include "vmm/worker/images.h"
 
 void prepared_clear(struct prepared *p)
 {
@@ -192,13 +193,17 @@ static bool needs_vmlinux(const struct patchfile *file)
 
 int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct err *e)
 {
-	_cleanup_close_ int passed = json_object_get(args, "vmlinux") ? control_take_fd(s->control) : -1;
-	int fd = passed >= 0 || !s->machine ? passed : machine_kernel_fd(s->machine);
+	_cleanup_close_ int ours = json_object_get(args, "vmlinux") ? control_take_fd(s->control) : -1;
+	const struct guest_facts *f = guest_facts(s->guest);
 
-	if (!needs_vmlinux(p->file) || fd < 0)
+	if (!needs_vmlinux(p->file))
+		return 0;
+	if (ours < 0 && !s->machine && s->images)
+		ours = images_open(s->images, f->build_id_hex);
+	int fd = ours >= 0 || !s->machine ? ours : machine_kernel_fd(s->machine);
+	if (fd < 0)
 		return 0;
 	int r = vmlinux_open(fd, &p->vmlinux, e);
-	const struct guest_facts *f = guest_facts(s->guest);
 	return r < 0 ? r : vmlinux_check_build_id(p->vmlinux, f->build_id, sizeof(f->build_id), e);
 }
 

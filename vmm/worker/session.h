@@ -29,6 +29,7 @@ struct session {
 	struct backend_target target; /* borrowed strings */
 	const char *backend_name;
 	const char *state_dir;
+	const char *images; /* folder of kernels by build-id, see images.h; NULL: none */
 	struct control *control;
 	struct journal *journal;
 
