@@ -3,8 +3,10 @@
 
 choose SITES EVENTS N           events (SYSTEM/EVENT) whose tracepoint has jumps and calls in SITES
 patch NAME SITES EVENT...       a patch that switches them on as SITES shows the guest's own doing
-compare A B BASE START END SITES EVENT...
-                                dumps (from BASE on) agree in [START, END) and in the keys of the events
+calls NAME SITES CALL...        a patch that makes these calls lead where SITES shows them to lead
+leads SITES CALL...             where that is, how many places have them, and how many of them are jumps out of a function
+compare A B BASE START END SITES EVENT|CALL...
+                                dumps (from BASE on) agree in [START, END) and in the keys of the events and calls
 """
 import json
 import sys
@@ -40,6 +42,31 @@ def patch(name, sites_path, *events):
         print(f"  - {{ at: {CALL % event}, kind: static_call, to: {target[CALL % event]} }}")
 
 
+def targets(sites_path, calls):
+    ret = {}
+    for s in sites_of(sites_path):
+        if s["kind"] == "static_call" and s["key"] in calls:
+            ret.setdefault(s["key"], []).append(s)
+    return ret
+
+
+def word(site):
+    target = site.get("target", "null")
+    return "ret0" if target == "__static_call_return0" else target
+
+
+def calls(name, sites_path, *keys):
+    print(f"vmpoke: 1\nname: {name}\nsites:")
+    for key, sites in targets(sites_path, keys).items():
+        print(f"  - {{ at: {key}, kind: static_call, to: {json.dumps(word(sites[0]))} }}")
+
+
+def leads(sites_path, *keys):
+    for key, sites in targets(sites_path, keys).items():
+        print(f"{key[len('__SCK__'):]} -> {word(sites[0])} ({len(sites)} places, {sum('tail' in s for s in sites)} tail),", end=" ")
+    print()
+
+
 def compare(a_path, b_path, base, start, end, symbols_path, *events):
     base, start, end = (int(x, 16) for x in (base, start, end))
     with open(symbols_path) as f:
@@ -49,7 +76,8 @@ def compare(a_path, b_path, base, start, end, symbols_path, *events):
     with open(b_path, "rb") as f:
         b = f.read()
     ranges = [(start, end)]
-    for event in map(name_of, events):
+    ranges += [(address[name], address[name] + 16) for name in events if name.startswith("__SCK__")]
+    for event in map(name_of, (e for e in events if "/" in e)):
         ranges.append((address["__tracepoint_" + event] + 8, address["__tracepoint_" + event] + 24))
         ranges.append((address[CALL % event], address[CALL % event] + 16))
     for low, high in ranges:
@@ -61,4 +89,4 @@ def compare(a_path, b_path, base, start, end, symbols_path, *events):
 
 
 if __name__ == "__main__":
-    {"choose": choose, "patch": patch, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    {"choose": choose, "patch": patch, "calls": calls, "leads": leads, "compare": compare}[sys.argv[1]](*sys.argv[2:])

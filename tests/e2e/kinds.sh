@@ -34,12 +34,18 @@ knob=/proc/sys/kernel/sched_schedstats
 # What the kernel says goes through a branch of the key itself.
 schedstats() { expect_eq "$knob" "$(said SHOW show $knob)" "$1"; }
 
+# The one the modules are of: the archive may have a newer one of that name since.
+kernel_image() { # KERNEL
+	if [ -n "$modules" ]; then echo "$guest"/boot/vmlinuz-*; else "$root/tests/fetch" "kernel-$1"; fi
+}
+
 # Modules with jumps of a key of the kernel itself, loaded by the guest's init.
-with_modules() {
-	local guest tree=$work/tree module n=10
-	guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || why "no modules of the kernel here" || return
+with_modules() { # KERNEL
+	local tree=$work/tree module n=10
+	guest=$("$root/tests/fetch" "guest-$1" 2>>"$work/fetch.log") || why "no modules of the kernel here" || return
 	mkdir -p "$tree/mod" "$work/guest"
 	for module in failover net_failover virtio_ring virtio virtio_net; do
+		[ "$1" = 6.1 ] || case $module in virtio | virtio_ring) continue ;; esac # built in
 		cp "$(find "$guest/lib/modules" -name "$module.ko")" "$tree/mod/$((n++))-$module.ko" || return
 	done
 	cp "$guest_dir/initramfs.gz" "$work/guest/initramfs.gz"
@@ -50,7 +56,8 @@ with_modules() {
 setup() { # KERNEL
 	local plain=$guest_dir status
 	modules=
-	[ "$1" != 6.1 ] || { with_modules && modules=yes; }
+	rm -rf "$work/tree"
+	with_modules "$1" && modules=yes
 	vm_start a -k "$1" -s 2 -t single
 	status=$?
 	guest_dir=$plain
@@ -219,6 +226,47 @@ call_guest_goes_on() {
 	vm_healthy a
 }
 
+# The kernel's models of preemption are functions, none, and one that returns 0, behind its busiest calls.
+preempt=/sys/kernel/debug/sched/preempt
+preempt_calls() { grep -oE '^__SCK__(cond_resched|might_resched|preempt_schedule|preempt_schedule_notrace|irqentry_exit_cond_resched)$' <(awk '{ print $3 }' "$work/symbols") | tr '\n' ' '; }
+
+leads() { "$python" "$root/tests/e2e/kinds.py" leads "$work/$1" $events; }
+
+# shellcheck disable=SC2086
+preempt_patch() { # NAME SITES
+	"$python" "$root/tests/e2e/kinds.py" calls "$1" "$work/$2" $events >"$work/$1.yaml" || why "no patch of $2"
+}
+
+# The guest becomes preemptible at the word of its operator, then by our doing; and back, both ways.
+ret0_and_null() {
+	local file
+	events=$(preempt_calls)
+	[ "$(wc -w <<<"$events")" -ge 4 ] || why "the kernel has only these calls: $events" || return
+	vm_do a set $preempt full || return
+	dump full && sites_json full.json || return
+	vm_do a set $preempt voluntary || return
+	dump voluntary && sites_json voluntary.json || return
+	! same voluntary full || why "the guest has changed nothing" || return
+	echo "# voluntary: $(leads voluntary.json)"
+	echo "# full: $(leads full.json)"
+	preempt_patch to-full full.json && preempt_patch to-voluntary voluntary.json || return
+	grep -q '"ret0"' "$work/to-full.yaml" && grep -q '"null"' "$work/to-voluntary.yaml" || why "no call returns 0, or none leads nowhere" || return
+	vp_ok --json apply a "$work/to-full.yaml" || return
+	echo "# $(field .sites) sites"
+	dump ours && same full ours || return
+	vm_do a pgrp && vm_healthy a || return
+	vp_ok --json revert a to-full || return
+	dump ours && same voluntary ours || return
+	vm_do a set $preempt full || return
+	vp_ok --json apply a "$work/to-voluntary.yaml" || return
+	dump ours && same voluntary ours || return
+	vm_do a pgrp && vp_ok revert a to-voluntary || return
+	dump ours && same full ours || return
+	vm_do a set $preempt voluntary || return
+	dump ours && same voluntary ours || return
+	vm_healthy a
+}
+
 immediate_acts() {
 	local at old=99
 	expect_eq "highest priority" "$(said PRIORITY priority)" $old || return
@@ -325,7 +373,7 @@ try() { # KERNEL
 		not_ok "Linux $1" "$WHY"
 		return
 	fi
-	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites key_between_changes call_acts call_guest_goes_on immediate_acts \
+	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites key_between_changes call_acts call_guest_goes_on ret0_and_null immediate_acts \
 		differential differential_goes_on; do
 		run_case "Linux $1: ${name//_/ }" "$name"
 	done
