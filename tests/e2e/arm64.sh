@@ -121,6 +121,47 @@ other_kinds() {
 	vm_healthy a
 }
 
+knob=/proc/sys/kernel/sched_schedstats
+said() { # WORD COMMAND...: the line a guest command printed under that name
+	local word=$1 mark
+	shift
+	mark=$(vm_mark a)
+	vm_do a "$@" || return
+	tail -n "+$((mark + 1))" "$work/a/console" | tr -d '\r' | sed -n "s/^$word //p" | head -n 1
+}
+schedstats() { expect_eq "$knob" "$(said SHOW show $knob)" "$1"; }
+
+# The words at all places of a key, as QEMU sees them.
+key_words() {
+	local address
+	for address in $key_places; do
+		arm_bytes a "$address" 4 || return
+		echo
+	done
+}
+
+# Switched by us as by the guest itself, to the word; the guest goes on with it, and so do we.
+static_key() {
+	local key off on
+	vp_ok --json sites a sysctl_schedstats || return
+	key=$(field '[.sites[] | select(.kind == "static_key") | .key] | unique | .[]')
+	[[ $key =~ ^0x[0-9a-f]+$ ]] || why "sysctl_schedstats has not one key but '$key'" || return
+	vp_ok --json sites a --kind static_key || return
+	key_places=$(field "[.sites[] | select(.key == \"$key\" and .init == null) | .address] | join(\" \")")
+	schedstats 0 && off=$(key_words) && vm_do a set $knob 1 && schedstats 1 && on=$(key_words) || return
+	vm_do a set $knob 0 && schedstats 0 || return
+	[ "$on" != "$off" ] || why "the guest has changed no word" || return
+	vp_ok --json apply a "$(patch key 'sites:' "  - { at: $key, kind: static_key, enable: true }")" || return
+	echo "# $(wc -w <<<"$key_places") places of the key, $(field .sites) sites, pause $(field .longest_pause_us) us"
+	schedstats 1 && expect_eq "the words" "$(key_words)" "$on" && verify_clean a || return
+	vm_do a set $knob 0 && schedstats 0 && expect_eq "the words when the guest has put it back" "$(key_words)" "$off" || return
+	vm_do a set $knob 1 && schedstats 1 || return
+	vp_ok --json revert a key && expect_eq changed "$(field .changed)" true || return
+	schedstats 0 && expect_eq "the words in the end" "$(key_words)" "$off" || return
+	refused 5 'no static key' "$(patch no-key 'sites:' "  - { at: $entry, kind: static_key, enable: true }")" || return
+	vm_healthy a
+}
+
 journal_lines() { cat "$work"/state/journal/*.jsonl 2>/dev/null | grep -c '"begin"'; }
 
 # refused CODE SENTENCE FILE: apply and check both say no, and nothing is written.
@@ -329,6 +370,7 @@ body=$(arm_bytes a "$((0x$(address_of __arm64_sys_getppid) + 8))" 8)
 run_case "return changes the running kernel, revert puts it back" applies
 run_case "$cycles apply/revert cycles" many_cycles
 run_case "jump, nop, bytes" other_kinds
+run_case "static key" static_key
 for name in unaligned wrong_old_bytes new_bytes_are_no_code wrong_kernel wrong_symbol outside_text static_branch \
 	overlapping with_kprobe with_ftrace paused_vm deaths only_legal_values; do
 	run_case "${name//_/ }" "$name"

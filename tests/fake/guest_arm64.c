@@ -14,6 +14,7 @@
 #define INIT_TEXT  (ARM_DATA + 0x50000)
 #define FUNC_JUMP  (ARM_TEXT + 0x1000)
 #define FUNC_EX	   (ARM_TEXT + 0x1100)
+#define FUNC_LOCK  (ARM_TEXT + 0x1200)
 #define PAGE_RO	   (3 | 1ull << 7 | 1ull << 53 | 1ull << 54 | 1ull << 10)
 #define PAGE_RW	   (3 | 1ull << 53 | 1ull << 54 | 1ull << 10)
 #define BLOCK_EXEC (1 | 1ull << 7 | 1ull << 54 | 1ull << 10)
@@ -82,6 +83,9 @@ static void symbols(struct arm_builder *b)
 	arm_sym(b, FUNC_JUMP, 'T', "jump_label_text_reserved");
 	arm_sym(b, FUNC_EX, 'T', "search_kernel_exception_table");
 	arm_sym(b, FUNC_EX + 0x80, 'T', "return_to_handler");
+	arm_sym(b, FUNC_LOCK, 'T', "jump_label_lock");
+	arm_sym(b, FUNC_LOCK + 0x20, 'T', "jump_label_unlock");
+	arm_sym(b, FUNC_LOCK + 0x40, 'T', "__request_module");
 	arm_sym(b, ARM_FUNC, 'T', "do_nothing");
 	arm_sym(b, ARM_FUNC_END, 'T', "do_something");
 	for (unsigned i = 0; b->n < SYMS - 3; i++) {
@@ -143,6 +147,16 @@ static void code_refers(struct guest_arm64 *g, uint64_t gva, uint64_t first, uin
 	arm_put32(g, gva + 16, 0xd65f03c0u);
 }
 
+/* ADRP x0; ADD x0, x0; B: a call at the end of the function. */
+static void code_locks(struct guest_arm64 *g, uint64_t gva, uint64_t mutex)
+{
+	uint32_t pages = (uint32_t)((mutex >> 12) - (gva >> 12));
+
+	arm_put32(g, gva, 0x90000000u | (pages & 3) << 29 | (pages >> 2 & 0x7ffff) << 5);
+	arm_put32(g, gva + 4, 0x91000000u | (uint32_t)(mutex & 0xfff) << 10);
+	arm_put32(g, gva + 8, 0x14000040u);
+}
+
 static void reference_tables(struct arm_builder *b)
 {
 	arm_align(b, 8);
@@ -161,6 +175,11 @@ static void reference_tables(struct arm_builder *b)
 		arm_put(b, &(uint32_t){ 0 }, 4);
 	}
 	code_refers(b->g, FUNC_EX, b->at, start); /* the other way round */
+	arm_align(b, 8);
+	b->g->mutex = b->at;
+	b->at += 32;
+	code_locks(b->g, FUNC_LOCK, b->g->mutex);
+	code_locks(b->g, FUNC_LOCK + 0x20, b->g->mutex);
 }
 
 static void notes(struct arm_builder *b)

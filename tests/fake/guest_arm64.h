@@ -31,7 +31,8 @@ struct guest_arm64 {
 	struct guest_memory mem;
 	struct vcpu_regs regs[ARM_CPUS];
 	/* guest-virtual addresses */
-	uint64_t banner, notes, btf, num_syms, token_table, jump_table, jump_table_end;
+	uint64_t banner, notes, btf, num_syms, token_table, jump_table, jump_table_end,
+		mutex;
 	uint64_t task[ARM_TASKS], stack[ARM_TASKS], per_cpu[ARM_CPUS];
 	uint8_t ram[ARM_RAM];
 };

@@ -141,6 +141,9 @@ static void test_jump(void **state)
 		assert_int_equal(insn.flow, ARCH_FLOW_CALL);
 		assert_int_equal(insn.target, to);
 	}
+	assert_int_equal(arch->encode_branch(out, 4, here, here + 8), 4);
+	assert_memory_equal(out, ((uint8_t[]){ 2, 0, 0, 0x14 }), 4);
+	assert_int_equal(arch->encode_branch(out, 5, here, here + 8), -EINVAL);
 	assert_int_equal(arch->encode_jump(out, 8, here, here + 0x8000000), -ERANGE);
 	assert_int_equal(arch->encode_jump(out, 8, here, here - 0x8000004), -ERANGE);
 	assert_int_equal(arch->encode_jump(out, 8, here, here + 2), -ERANGE);

@@ -15,6 +15,7 @@
 
 #include "tests/fake/guest_arm64.h"
 #include "vmm/guest/arm64.h"
+#include "vmm/guest/sites.h"
 #include "vmm/guest/stacks.h"
 
 struct rig {
@@ -173,6 +174,43 @@ static void test_derived(void **state)
 	assert_int_equal(guest_symbol_find(rig->guest, "__start___jump_table", &start, NULL, NULL), 0);
 	assert_int_equal(guest_symbol_find(rig->guest, "__stop___jump_table", &stop, NULL, NULL), 0);
 	assert_true(stop < start);
+}
+
+/* By the two functions that take and give it back, when both say the same. */
+static void test_mutex(void **state)
+{
+	struct rig *rig = *state;
+	struct guest_patching p;
+	uint64_t addr;
+	struct err e;
+
+	assert_int_equal(probe(rig, &e), 0);
+	assert_int_equal(guest_symbol_find(rig->guest, "jump_label_mutex", &addr, NULL, NULL), 0);
+	assert_int_equal(addr, rig->image.mutex);
+	/* Nobody here takes text_mutex for a key. */
+	assert_int_equal(guest_patching_prepare(rig->guest, &p, &e), 0);
+	assert_int_equal(guest_patching_look(rig->guest, &p, 0, &e), 0);
+	guest_arm64_put64(&rig->image, rig->image.mutex, 0xffff000012345678);
+	assert_int_equal(guest_patching_look(rig->guest, &p, 0, &e), 1);
+	assert_true(e.kind == ERR_TIMEOUT && e.addr == rig->image.mutex);
+	/* ADD x0, x0, #...: another address in the second. */
+	*guest_arm64_at(&rig->image, ARM_TEXT + 0x1224 + 1) ^= 0x40;
+	assert_int_equal(probe(rig, &e), 0);
+	assert_int_equal(guest_symbol_find(rig->guest, "jump_label_mutex", &addr, NULL, NULL), -ENOENT);
+	assert_int_equal(guest_patching_prepare(rig->guest, &p, &e), -EOPNOTSUPP);
+}
+
+/* It loads modules, and where their list is nobody says. */
+static void test_modules(void **state)
+{
+	struct guest_sites s = { 0 };
+	struct rig *rig = *state;
+	struct err e;
+
+	assert_int_equal(probe(rig, &e), 0);
+	assert_int_equal(guest_sites_read(rig->guest, GUEST_SITE_STATIC_KEY, &s, &e), 0);
+	assert_true(s.n == 3 && !s.whole && strstr(s.modules_why, "no name"));
+	guest_sites_clear(&s);
 }
 
 static void refused(struct rig *rig, int error, const char *rule)
@@ -368,6 +406,8 @@ int main(void)
 		TEST(test_probe),
 		TEST(test_kpti),
 		TEST(test_derived),
+		TEST(test_mutex),
+		TEST(test_modules),
 		TEST(test_contradictions),
 		cmocka_unit_test(test_addresses),
 		TEST(test_sleeping),

@@ -372,16 +372,37 @@ static void immediates(void **state)
 	plans(f, 0);
 }
 
-/* arm64 has none of these, and says so before it looks at anything. */
-static void other_architecture(void **state)
+/* Keys of arm64 are jumps and NOPs of one word each. */
+static void key_of_words(void **state)
 {
 	struct fixture *f = *state;
 	struct kind_context ctx = { .arch = &arch_arm64, .guest = f->g };
 	struct patchfile_site site = { .kind = PATCH_KIND_STATIC_KEY, .line = 7, .enable = true };
 
+	text(f, AT(0x200), "1f2003d5");
+	text(f, AT(0x210), "1f2003d5");
+	text(f, AT(0x220), "04000014");
 	snprintf(site.at.symbol, sizeof(site.at.symbol), "my_key");
-	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EOPNOTSUPP);
-	assert_string_equal(f->e.rule, "arch");
+	if (kind_expand(&ctx, &site, &f->list, &f->e) < 0)
+		fail_msg("refused: %s", f->e.text);
+	assert_int_equal(f->list.n, 4);
+	holds_state(f, 0, 1);
+	holds(f, 1, AT(0x200), "1f2003d5", "0c000014");
+	holds(f, 2, AT(0x210), "1f2003d5", "08000014");
+	holds(f, 3, AT(0x220), "04000014", "1f2003d5");
+	want_list_clear(&f->list);
+	text(f, AT(0x210), "800020d4"); /* BRK #4 */
+	assert_int_equal(kind_expand(&ctx, &site, &f->list, &f->e), -EBUSY);
+	assert_string_equal(f->e.rule, "kprobe");
+}
+
+/* arm64 has none of these, and says so before it looks at anything. */
+static void other_architecture(void **state)
+{
+	struct fixture *f = *state;
+	struct kind_context ctx = { .arch = &arch_arm64, .guest = f->g };
+	struct patchfile_site site = { .line = 7 };
+
 	site.kind = PATCH_KIND_IMMEDIATE;
 	snprintf(site.at.symbol, sizeof(site.at.symbol), "my_func");
 	text(f, FUNC, "1f2003d51f2003d5");
@@ -397,6 +418,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(other_architecture, setup, teardown),
+		cmocka_unit_test_setup_teardown(key_of_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_enabled, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_disabled, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_refusals, setup, teardown),

@@ -188,6 +188,11 @@ static ssize_t arm64_encode_call(uint8_t *out, size_t cap, uint64_t from, uint64
 	return encode_branch(A64_BL, out, cap, from, to);
 }
 
+static ssize_t arm64_encode_branch(uint8_t *out, size_t len, uint64_t from, uint64_t to)
+{
+	return len == WORD ? encode_branch(A64_B, out, len, from, to) : -EINVAL;
+}
+
 /*
  * X0 := value in one or two words. A value from 0 on goes through W0, which clears the upper half; a
  * negative one begins with MOVN X0, whose upper bits are all set.
@@ -269,6 +274,7 @@ const struct arch_ops arch_arm64 = {
 	.encode_jump = arm64_encode_jump,
 	.encode_call = arm64_encode_call,
 	.encode_return = arm64_encode_return,
+	.encode_branch = arm64_encode_branch,
 	.emulates = arm64_emulates,
 	.emulate = arm64_emulate,
 	.relocate = arm64_relocate,

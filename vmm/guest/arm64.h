@@ -29,7 +29,7 @@ int arm64_data_find(struct walk *w, const struct image *image, struct data_want 
  */
 size_t arm64_addresses(const uint8_t *code, size_t len, uint64_t gva, uint64_t *ret, size_t cap);
 
-/* Fills g->derived from functions that use the tables. What cannot be told gets bounds that nobody trusts. */
+/* Fills g->derived from functions that use the tables, and jump_label_mutex. What cannot be told gets bounds that nobody trusts. */
 int arm64_derive(struct guest *g, struct err *e);
 
 /* guest_arch.layout */

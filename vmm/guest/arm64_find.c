@@ -122,20 +122,28 @@ static bool table_accept(struct guest *g, const struct table *t, uint64_t start,
 	       entries_accept(g, data.p, size, t->entry, start);
 }
 
-/* Of the addresses a function makes, the two that bound the table. */
-static bool table_find(struct guest *g, const struct table *t, uint64_t *ret_start, uint64_t *ret_stop)
+/* The addresses a function makes; how many, 0 where it cannot be told. */
+static size_t function_addresses(struct guest *g, const char *function, uint64_t made[static ADDRESSES_MAX])
 {
-	uint64_t made[ADDRESSES_MAX], fn, size;
 	uint8_t code[FUNCTION_MAX];
 	struct guest_symbol symbol;
+	uint64_t fn, size;
 
-	if (guest_symbol_find(g, t->function, &fn, NULL, NULL) < 0 || guest_symbol_at(g, fn, &symbol, &size) < 0)
-		return false;
+	if (guest_symbol_find(g, function, &fn, NULL, NULL) < 0 || guest_symbol_at(g, fn, &symbol, &size) < 0)
+		return 0;
 	if (size > sizeof(code))
 		size = sizeof(code);
 	if (walk_read(&g->walk, fn, code, (size_t)size, NULL) < 0)
-		return false;
-	size_t n = arm64_addresses(code, (size_t)size, fn, made, ADDRESSES_MAX);
+		return 0;
+	return arm64_addresses(code, (size_t)size, fn, made, ADDRESSES_MAX);
+}
+
+/* Of the addresses a function makes, the two that bound the table. */
+static bool table_find(struct guest *g, const struct table *t, uint64_t *ret_start, uint64_t *ret_stop)
+{
+	uint64_t made[ADDRESSES_MAX];
+	size_t n = function_addresses(g, t->function, made);
+
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n; j++)
 			if (table_accept(g, t, made[i], made[j])) {
@@ -144,6 +152,19 @@ static bool table_find(struct guest *g, const struct table *t, uint64_t *ret_sta
 				return true;
 			}
 	return false;
+}
+
+/* kernel/jump_label.c: each of the two functions is a call with the mutex, and makes no other address. */
+static void mutex_derive(struct guest *g)
+{
+	static const char name[] = "jump_label_mutex";
+	uint64_t locked[ADDRESSES_MAX], unlocked[ADDRESSES_MAX];
+
+	if (guest_symbol_find(g, name, NULL, NULL, NULL) == 0)
+		return;
+	if (function_addresses(g, "jump_label_lock", locked) == 1 && function_addresses(g, "jump_label_unlock", unlocked) == 1 &&
+	    locked[0] == unlocked[0] && locked[0] % 8 == 0 && image_holds(&g->window, locked[0]))
+		g->derived[g->n_derived++] = (struct symbol_want){ name, locked[0], true };
 }
 
 int arm64_derive(struct guest *g, struct err *e)
@@ -159,5 +180,6 @@ int arm64_derive(struct guest *g, struct err *e)
 		g->derived[g->n_derived++] = (struct symbol_want){ tables[i].start, start, true };
 		g->derived[g->n_derived++] = (struct symbol_want){ tables[i].stop, stop, true };
 	}
+	mutex_derive(g);
 	return 0;
 }

@@ -30,7 +30,7 @@ struct guest {
 	struct names_index names;
 	uint64_t banner, notes, notes_end; /* addresses */
 	uint64_t base_gpa;
-	struct symbol_want derived[2 * GUEST_DERIVED_TABLES]; /* data that the symbol table does not name */
+	struct symbol_want derived[2 * GUEST_DERIVED_TABLES + 1]; /* data that the symbol table does not name */
 	size_t n_derived;
 	uint64_t cpu_base[VCPU_MAX]; /* per-cpu bases that vCPUs had when last seen (arm64) */
 	size_t n_cpu_bases;

@@ -136,7 +136,11 @@ int guest_modules_read(struct guest *g, struct guest_modules *ret, struct err *e
 	uint64_t head;
 	int r = 0;
 
-	if (guest_symbol_find(g, "modules", &head, NULL, NULL) >= 0) {
+	if (guest_symbol_find(g, "modules", &head, NULL, NULL) < 0) {
+		/* kernel/kmod.c, in every kernel that loads modules. Functions have names where data has none. */
+		if (guest_symbol_find(g, "__request_module", NULL, NULL, NULL) != -ENOENT)
+			r = no_modules(e, "their list has no name in its symbol table");
+	} else {
 		if (!g->modules.ready) {
 			r = layout_read(g, &g->modules, e);
 			malloc_trim(0); /* libbpf needed several MiB; a worker per VM must stay small */

@@ -21,6 +21,7 @@ struct sign {
 };
 
 /*
+ * arm64 switches keys without text_mutex (arch/arm64/kernel/jump_label.c), and its kprobes write words of their own.
  * struct mutex begins with its owner (include/linux/mutex.h; not so with PREEMPT_RT).
  * arch/x86/kernel/alternative.c: struct bp_patching_desc { vec; int nr_entries; atomic_t refs }
  * and tp_vec_nr. Newer kernels call them text_poke_array and count users per CPU; a poke is
@@ -42,9 +43,11 @@ int guest_patching_prepare(struct guest *g, struct guest_patching *ret, struct e
 		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "guest-poking",
 			       "the guest's kernel is a PREEMPT_RT one: whether it is changing its own text cannot be told there");
 	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
+		bool required = signs[i].required && (i != SIGN_TEXT_MUTEX || guest_facts(g)->arch != VCPU_ARM64);
+
 		if (guest_symbol_find(g, signs[i].symbol, &p.place[i], NULL, NULL) >= 0)
 			p.place[i] += signs[i].offset;
-		else if (signs[i].required)
+		else if (required)
 			return err_set(e, ERR_REFUSED, EOPNOTSUPP, "guest-poking",
 				       "the guest has no symbol %s: nothing tells whether it is changing its own text",
 				       signs[i].symbol);

@@ -58,7 +58,7 @@ static int modules_check(const struct key *key, const struct guest_sites *sites,
 			    "modules have places of this key as well, which are not known: %s", sites->modules_why);
 }
 
-/* What the kernel has there while the key is in that state; len 2 or 5, as it was compiled. */
+/* What the kernel has there while the key is in that state; len 2 or 5 (arm64: 4), as it was compiled. */
 static int form(const struct kind_context *ctx, const struct guest_site *site, bool enabled, uint8_t *out, size_t len,
 		struct err *e)
 {
@@ -74,20 +74,28 @@ static int form(const struct kind_context *ctx, const struct guest_site *site, b
 			    site->target);
 }
 
+/* x86 has long and short jumps, arm64 one size of everything. */
+static bool len_fits(const struct arch_ops *arch, const struct arch_insn *insn)
+{
+	return !insn->trap && (arch->align > 1 ? insn->len == arch->align : insn->len == 2 || insn->len == 5);
+}
+
 static int site_len(const struct kind_context *ctx, const struct guest_site *site, uint8_t *ret, struct err *e)
 {
 	uint8_t code[ARCH_INSN_MAX];
 	struct arch_insn insn = { 0 };
 	size_t n = sizeof(code);
 
-	if (site->module)
+	if (ctx->arch->align > 1)
+		n = ctx->arch->align;
+	else if (site->module)
 		n = 5;
 	while (n > 5 && !guest_is_text(ctx->guest, site->at, n))
 		n--;
 	int r = guest_read(ctx->guest, site->at, code, n, e);
 	if (r < 0)
 		return r;
-	if (ctx->arch->decode(code, n, site->at, &insn) == 0 && (insn.len == 2 || insn.len == 5)) {
+	if (ctx->arch->decode(code, n, site->at, &insn) == 0 && len_fits(ctx->arch, &insn)) {
 		*ret = insn.len;
 		return 0;
 	}
