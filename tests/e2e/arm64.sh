@@ -3,7 +3,7 @@
 # The road on an arm64 guest, a stock Debian kernel under TCG, KASLR on: symbols equal to the guest's
 # own, cycles under load with only the two legal values, every refusal with nothing written, deaths
 # of worker and daemon. QEMU's own view of memory is the judge, as everywhere.
-# VMPOKE_FULL=1: 200 cycles, and a CPU without E0PD, whose kernel unmaps itself in user mode (KPTI).
+# VMPOKE_FULL=1: 200 cycles, deaths at every kill point, and a CPU without E0PD, whose kernel unmaps itself in user mode (KPTI).
 . "$(dirname "$0")/../lib.sh"
 cycles=${ROAD_CYCLES:-$([ -n "${VMPOKE_FULL-}" ] && echo 200 || echo 10)}
 function=__arm64_sys_getpgid # what getpgrp() is there
@@ -300,6 +300,11 @@ die_at() { # POINT SUFFIX
 		daemon_reap
 		daemon_start || return
 	fi
+	# A point that recovery passes, too, kills every worker of this daemon: no answer at all.
+	if ! until_ok 5 recovered; then
+		daemon_kill
+		daemon_start || return
+	fi
 	settled || return
 	# Without the kill point: it would be the next one's, too.
 	daemon_kill
@@ -312,7 +317,7 @@ die_at() { # POINT SUFFIX
 }
 
 deaths() {
-	local point
+	local point points both
 	patch two 'sites:' "$entry_return" '  - { at: __arm64_sys_getppid, kind: return, value: 1 }' >/dev/null
 	old=$(text)
 	vp_ok apply a "$work/two.yaml" || return
@@ -320,10 +325,15 @@ deaths() {
 	vp_ok revert a two || return
 	[ "$old" != "$new" ] || why "the patch changes no byte" || return
 	daemon_stop || return
-	for point in poke-paused poke-site-written poke-verify-recorded; do
-		die_at $point "" || why "worker killed at $point: $WHY" || return
+	points="poke-paused poke-site-written poke-verify-recorded" both=poke-site-written
+	[ -z "${VMPOKE_FULL-}" ] || points=$("$build/vmpoke-vm" --list-fault-points) both=$points
+	for point in $points; do
+		die_at "$point" "" || why "worker killed at $point: $WHY" || return
 	done
-	die_at poke-site-written :parent || why "worker and daemon killed: $WHY" || return
+	for point in $both; do
+		die_at "$point" :parent || why "worker and daemon killed at $point: $WHY" || return
+	done
+	echo "# killed at $(wc -w <<<"$points") points, with the daemon at $(wc -w <<<"$both")"
 	daemon_start
 }
 
