@@ -94,6 +94,7 @@ int cmd_events(struct cli *c);
 int cmd_qmp(struct cli *c);
 int cmd_version(struct cli *c);
 int cmd_keys(struct cli *c);
+int cmd_stats(struct cli *c);
 int cmd_revoke(struct cli *c);
 int cmd_manifest(struct cli *c);
 int cmd_setup_domain(struct cli *c);

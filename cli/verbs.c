@@ -34,6 +34,7 @@ static const struct cli_verb verbs[] = {
 	{ "history", NULL, "VM", 1, 1, CLI_OPT_HISTORY, "what was done to a VM, oldest first; or one change's timeline",
 	  cmd_history },
 	{ "events", NULL, "", 0, 0, 0, "print events as they happen, until interrupted", cmd_events },
+	{ "stats", NULL, "[VM]", 0, 1, 0, "what was done since vmpoked was started, and what it cost", cmd_stats },
 	{ "keys", NULL, "", 0, 0, 0, "the keys whose signatures of patches count", cmd_keys },
 	{ "manifest", NULL, "PATCH", 1, 1, CLI_OPT_MANIFEST, "print the manifest of a patch file, to be signed with 'minisign -S'",
 	  cmd_manifest },

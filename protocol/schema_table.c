@@ -429,6 +429,20 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_JOB,
 	  .args = { { "id", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "the job" } } },
 
+	{ "query-stats", "What was done and what it cost, counted since vmpoked was started.",
+	  .class = SCHEMA_CLASS_MONITOR, .read_only = true,
+	  .args = { { "vm", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "only this VM (all)" },
+		    { "start", SCHEMA_INT, true, .max = INT32_MAX, .doc = "index of the first (0)" },
+		    { "count", SCHEMA_INT, true, .min = 1, .max = 1024, .doc = "how many VMs at most (256)" } },
+	  .returns = { { "daemon", SCHEMA_OBJECT,
+			 .doc = "{uptime_us, rss, vms, workers, clients, clients_read_only (of these), jobs, refused}: rss in bytes, "
+				"refused counts requests" },
+		       { "vms", SCHEMA_ARRAY,
+			 .doc = "objects {vm, state, patches, worker_rss, worker_deaths, barriers, forced_exits, steps, retries, changes: "
+				"[{operation: apply, revert or replace, result: changed, unchanged, refused, timeout, attention or failed, "
+				"mode (of changed), count}], pause: {count, sum_us, max_us, buckets: [{up_to_us, count}]}}: the longest "
+				"pause of each change; what lies above the last bucket, 100000, is in count alone" },
+		       { "next", SCHEMA_INT, .doc = "value of start for the rest; -1 at the end" } } },
 	{ "query-keys", "The public keys whose signatures of patches count.",
 	  .class = SCHEMA_CLASS_KEYS, .read_only = true, .returns_array = true,
 	  .returns = { { "id", SCHEMA_STR, .doc = "as minisign prints it" },

@@ -39,6 +39,8 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
 			$(if $(HAVE_LIBVIRT),$(libvirt_read_src)))
 	$(call say,LD,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_XML) $(LIBS_VM) $(LIBS_PROTOCOL)
+# Parsers that the daemon has.
+$(BUILD)/fuzz/fuzz_http: $(BUILD)/fuzz/obj/vmm/control/http.o
 # The hostile agent is shared with a unit test.
 $(BUILD)/fuzz/fuzz_agent_session: $(BUILD)/fuzz/obj/tests/fake/mutant.o
 

@@ -246,6 +246,39 @@ policy_of_other_vms() {
 	vp_ok revert a plain
 }
 
+# What happened since the daemon was started, as counted there and as Prometheus' parsers read it.
+figures() {
+	daemon_stop && daemon_start || return # counts anew
+	vp_ok apply a "$work/plain.yaml" && vp_ok apply a "$work/plain.yaml" && vp_ok revert a plain || return
+	vp apply a "$work/notus.yaml"
+	vp apply a "$work/old.yaml"
+	vp_ok --json stats a || return
+	expect_eq "changes" "$(field '[.vms[0].changes[] | "\(.operation) \(.mode) \(.result) \(.count)"] | join(", ")')" \
+		"apply stopped changed 1, apply null unchanged 1, apply null refused 1, revert stopped changed 1" || return
+	expect_eq "pauses, and the longest is one of them" "$(field '.vms[0].pause | [.count, .max_us > 0, .max_us <= .sum_us] | join(" ")')" \
+		"2 true true" || return
+	expect_eq "refused by vmpoked" "$(field .daemon.refused)" 1 || return # the other one was refused by the worker
+	vp_ok stats || return
+	grep -q "^a	running	0	1	1	1	" <<<"$OUT" || why "vmpoke stats says: $OUT" || return
+	"$python" "$root/tests/e2e/metrics-read.py" "$work/run/metrics.sock" >"$work/metrics" 2>"$work/stderr" ||
+		why "$(tail -n 1 "$work/stderr")" || return
+	local sample
+	for sample in 'vmpoke_changes_total{mode=stopped,operation=apply,result=changed,vm=a} 1' \
+		'vmpoke_changes_total{mode=,operation=apply,result=refused,vm=a} 1' 'vmpoke_refusals_total{} 1' \
+		'vmpoke_vm_state{state=running,vm=a} 1' 'vmpoke_pause_seconds_bucket{le=+Inf,vm=a} 2' 'vmpoke_pause_seconds_count{vm=a} 2' \
+		'vmpoke_vms{} 1' 'vmpoke_workers{} 1' 'vmpoke_patches{vm=a} 0'; do
+		grep -qxF "$sample" "$work/metrics" || why "no '$sample' in: $(tr '\n' ' ' <"$work/metrics")" || return
+	done
+}
+
+metrics_of_a_stranger() {
+	install -m 755 "$root/tests/e2e/metrics-read.py" "$work/bin/"
+	OUT=$(setpriv --reuid "$stranger" --regid "$stranger" --clear-groups "$python" "$work/bin/metrics-read.py" "$work/run/metrics.sock" 2>&1) ||
+		why "$OUT" || return
+	OUT=$(setpriv --reuid 54322 --regid 54322 --clear-groups "$python" "$work/bin/metrics-read.py" "$work/run/metrics.sock" 2>&1)
+	grep -q '403 Forbidden' <<<"$OUT" || why "somebody without a rule gets: $(tail -n 1 <<<"$OUT")"
+}
+
 # A journald of our own in a mount namespace of its own: what vmpoked sends has the fields.
 journal_has_fields() {
 	daemon_stop || return
@@ -285,6 +318,8 @@ run_case "a manifest without a signature" unsigned_manifest
 run_case "a user without the right" unauthorised_user
 run_case "an override that is not allowed" override_refused
 run_case "a policy for other VMs, by SIGHUP" policy_of_other_vms
+run_case "counters, and metrics as Prometheus reads them" figures
+run_case "metrics are for those who may monitor" metrics_of_a_stranger
 run_case "the systemd journal gets fields" journal_has_fields
 run_case "the guest is well" vm_healthy a
 finish

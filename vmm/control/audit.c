@@ -169,6 +169,7 @@ static bool suppress(struct audit *a)
 int audit_write(struct audit *a, const struct audit_entry *entry, enum audit_result result, const struct err *why,
 		struct err *e)
 {
+	a->total_refused += result == AUDIT_REFUSED;
 	if (result == AUDIT_REFUSED && suppress(a))
 		return 0;
 	int r = file_write(a, entry, result, why);

@@ -44,6 +44,7 @@ struct audit {
 	char path[4096];
 	uint64_t second; /* of the refusals counted */
 	unsigned refused;
+	uint64_t total_refused;
 	uint64_t suppressed; /* refusals that were not written; the next one says how many */
 };
 

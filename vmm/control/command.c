@@ -34,6 +34,7 @@ static const struct {
 	{ "job-cancel", cmd_job_cancel },
 	{ "job-dismiss", cmd_job_dismiss },
 	{ "query-keys", cmd_query_keys },
+	{ "query-stats", cmd_query_stats },
 	{ "manifest-revoke", cmd_manifest_revoke },
 };
 

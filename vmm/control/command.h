@@ -75,6 +75,10 @@ int cmd_job_cancel(struct daemon *d, struct session *s, const struct schema_comm
 int cmd_job_dismiss(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 		    json_t **ret, struct err *e);
 
+/* cmd_stats.c */
+int cmd_query_stats(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		    struct err *e);
+
 /* cmd_keys.c */
 int cmd_query_keys(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
 		   struct err *e);

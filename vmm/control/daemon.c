@@ -110,6 +110,8 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 	LIST_INIT(&d->vms);
 	jobs_init(&d->jobs, &jobs_ops);
 	server_init(&d->server, event, options->client_stall_us);
+	scrape_init(&d->scrape, d);
+	d->started_us = now_us();
 	int r = folders_take(d, e);
 	if (r == 0)
 		r = registry_open(options->state_dir, &d->registry_fd, e);
@@ -119,6 +121,8 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 		r = audit_open(&d->audit, options->state_dir, e);
 	if (r == 0)
 		r = server_listen(&d->server, options->runtime_dir, options->read_only_mode, &options->passed, e);
+	if (r == 0)
+		r = scrape_listen(&d->scrape, event, options->runtime_dir, options->read_only_mode, e);
 	if (r == 0) /* clients that come before this are answered after it: the loop does not run yet */
 		r = vms_start(d, e);
 	return r;
@@ -156,12 +160,23 @@ void daemon_stop(struct daemon *d)
 	}
 	d->stopping = true;
 	server_close(&d->server);
+	scrape_close(&d->scrape);
 	if (LIST_EMPTY(&d->vms) ||
 	    sd_event_add_time_relative(d->event, &d->stop_timer, CLOCK_MONOTONIC, STOP_TIMEOUT_US, 0,
 				       on_stop_timer, d) < 0)
 		sd_event_exit(d->event, 0);
 	LIST_FOREACH(vm, &d->vms, link)
 		worker_stop(&vm->worker, 0); /* it may be in the middle of a transaction: never killed here */
+}
+
+size_t daemon_workers(const struct daemon *d)
+{
+	const struct vm *vm;
+	size_t n = 0;
+
+	LIST_FOREACH(vm, &d->vms, link)
+		n += vm->worker.pid > 0;
+	return n;
 }
 
 void daemon_vm_gone(struct daemon *d)
@@ -174,6 +189,7 @@ void daemon_done(struct daemon *d)
 {
 	sd_event_source_disable_unref(d->stop_timer);
 	server_close(&d->server);
+	scrape_close(&d->scrape);
 	while (!LIST_EMPTY(&d->vms))
 		vm_free(LIST_FIRST(&d->vms));
 	server_done(&d->server);

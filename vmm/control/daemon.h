@@ -12,6 +12,7 @@
 #include "vmm/control/config.h"
 #include "vmm/control/jobs.h"
 #include "vmm/control/keys.h"
+#include "vmm/control/scrape.h"
 #include "vmm/control/server.h"
 #include "vmm/control/worker_spawn.h"
 
@@ -25,7 +26,7 @@ struct daemon_options {
 	const char *images;	  /* folder of kernels by build-id; NULL: none */
 	uint64_t client_stall_us; /* a client that does not read for so long is dropped */
 	struct activation passed; /* sockets of the service manager's; taken by daemon_start() */
-	mode_t read_only_mode;	  /* of control-ro.sock */
+	mode_t read_only_mode;	  /* of control-ro.sock and metrics.sock */
 	struct config *config;	  /* taken by daemon_start(), like keys; also on failure */
 	struct keys *keys;
 };
@@ -42,6 +43,8 @@ struct daemon {
 	int serials_fd;
 	struct audit audit;
 	struct server server;
+	struct scrape scrape;
+	uint64_t started_us; /* now_us() */
 	sd_event_source *stop_timer;
 	bool stopping;
 };
@@ -58,6 +61,9 @@ void daemon_reconfigure(struct daemon *d, struct config *config, struct keys *ke
 /* Orderly end: the loop exits with 0 once every worker has, after 10 s at the latest. */
 void daemon_stop(struct daemon *d);
 void daemon_done(struct daemon *d);
+
+/* Worker processes there are. */
+size_t daemon_workers(const struct daemon *d);
 
 /* Called when a VM is gone from the list. */
 void daemon_vm_gone(struct daemon *d);

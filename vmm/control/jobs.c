@@ -212,3 +212,13 @@ json_t *jobs_query(const struct jobs *jobs)
 		json_array_append_new(list, job_to_json(job));
 	return list;
 }
+
+size_t jobs_running(const struct jobs *jobs)
+{
+	const struct job *job;
+	size_t n = 0;
+
+	TAILQ_FOREACH(job, &jobs->list, link)
+		n += job->status != JOB_CONCLUDED;
+	return n;
+}

@@ -70,6 +70,9 @@ struct job *jobs_find(struct jobs *jobs, const char *id, struct err *e);
 /* Forgets a concluded job; ERR_NOT_FOUND, or ERR_REFUSED (rule "running"). */
 int jobs_dismiss(struct jobs *jobs, const char *id, struct err *e);
 
+/* How many have not concluded. */
+size_t jobs_running(const struct jobs *jobs);
+
 json_t *jobs_query(const struct jobs *jobs);
 const char *job_status_name(enum job_status status);
 

@@ -87,6 +87,7 @@ static void on_done(struct worker_call *call, json_t *value, const struct err *e
 	}
 	if (e && relay->job)
 		log_msg(LOG_INFO, vm->entry.name, "%s failed: %s", call->command, e->text);
+	stats_account(&vm->stats, call->command, value, e);
 	relay_finish(relay, value, e);
 	json_decref(described);
 	if (job && vm->worker.state == WORKER_READY) /* it may have found out about the kernel, or changed it */

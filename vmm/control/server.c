@@ -74,14 +74,13 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 	return 0;
 }
 
-/* Until the mode is set nobody but us can connect. */
-static int socket_bind(struct server_socket *sock, const char *dir, const char *name, mode_t mode, struct err *e)
+int server_bind(const char *runtime_dir, const char *name, mode_t mode, char *path, size_t cap, int *ret_fd, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
-	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s", dir, name);
-	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
-		return err_set(e, ERR_FAILED, ENAMETOOLONG, NULL, "%s/%s is longer than a unix socket path may be", dir, name);
+	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s", runtime_dir, name);
+	if (n < 0 || (size_t)n >= sizeof(sa.sun_path) || (size_t)n >= cap)
+		return err_set(e, ERR_FAILED, ENAMETOOLONG, NULL, "%s/%s is longer than a unix socket path may be", runtime_dir, name);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "cannot make a socket: %s", strerror(errno));
@@ -94,9 +93,14 @@ static int socket_bind(struct server_socket *sock, const char *dir, const char *
 		r = -errno;
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "cannot listen on %s: %s", sa.sun_path, strerror(-r));
-	memcpy(sock->path, sa.sun_path, sizeof(sock->path));
-	sock->fd = TAKE_FD(fd);
+	strcpy(path, sa.sun_path);
+	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+static int socket_bind(struct server_socket *sock, const char *dir, const char *name, mode_t mode, struct err *e)
+{
+	return server_bind(dir, name, mode, sock->path, sizeof(sock->path), &sock->fd, e);
 }
 
 static int socket_watch(struct server_socket *sock, struct err *e)

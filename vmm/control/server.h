@@ -39,6 +39,12 @@ struct server {
 	size_t n_sessions, n_sessions_ro;
 };
 
+/*
+ * A listening unix socket RUNTIME/NAME with that mode, replacing what is there: its path into path, and *ret_fd.
+ * Until the mode is set nobody but us can connect.
+ */
+int server_bind(const char *runtime_dir, const char *name, mode_t mode, char *path, size_t cap, int *ret_fd, struct err *e);
+
 void server_init(struct server *s, sd_event *event, uint64_t stall_us);
 
 /*

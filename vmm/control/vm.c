@@ -252,6 +252,7 @@ static void on_died(struct worker *w, const char *why, unsigned restart_ms)
 		vm_add_fail(vm, &e);
 		return;
 	}
+	vm->stats.worker_deaths++;
 	log_msg(LOG_ERR, vm->entry.name, "the worker ended (%s); the next one starts in %u ms", why, restart_ms);
 	daemon_event(vm->daemon, "WORKER_DIED",
 		     json_pack("{s:s, s:i}", "vm", vm->entry.name, "restart_ms", (int)restart_ms));

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "vmm/control/registry.h"
+#include "vmm/control/stats.h"
 #include "vmm/control/worker_link.h"
 
 struct daemon;
@@ -34,6 +35,7 @@ struct vm {
 	struct err add_error; /* what add_reply will say once the worker has ended */
 	struct worker_call refresh, remove_check;
 	bool refreshing, refresh_again;
+	struct vm_stats stats;
 };
 
 /* Inserts in order of names. NULL when memory is short. The worker is not started. */
