@@ -169,11 +169,13 @@ static int settings_load(const struct arguments *a, struct config **ret_config, 
 	_cleanup_(config_free) struct config *c = NULL;
 	int r = config_load(a->config ? a->config : CONFIG_DEFAULT, a->config, &c, e);
 
-	if (r == 0)
-		r = keys_load(given(a->keys_dir, c->keys_dir, KEYS_DEFAULT), ret_keys, e);
-	if (r == 0)
-		*ret_config = TAKE_PTR(c);
-	return r;
+	if (r < 0)
+		return r;
+	r = keys_load(given(a->keys_dir, c->keys_dir, KEYS_DEFAULT), ret_keys, e);
+	if (r < 0)
+		return r;
+	*ret_config = TAKE_PTR(c);
+	return 0;
 }
 
 /* What the command line leaves open. The strings are the configuration's, which reloading replaces: copied. */

@@ -7,6 +7,7 @@
 
 [ "$(id -u)" = 0 ] || { skip policy "needs root, for other users"; finish; }
 stranger=54321
+member=54323 # a group that may do something
 
 setup() {
 	vm_start a -s 1 || return
@@ -45,6 +46,10 @@ config() {
 		[allow watchers]
 		users = $stranger
 		may = monitor
+		[allow members]
+		groups = $member
+		may = monitor check
+		vms = $vms
 	EOF
 }
 
@@ -198,9 +203,9 @@ unsigned_manifest() {
 	refused unsigned 'not signed' apply a "$work/foreign.yaml" --unsigned
 }
 
-# as_stranger ARGS...: vmpoke as another user, who may connect because of a group.
-as_stranger() {
-	OUT=$(setpriv --reuid "$stranger" --regid "$stranger" --groups 0 "$work/bin/vmpoke" -c "$sock" "$@" 2>"$work/stderr" </dev/null)
+# as_user UID GROUPS ARGS...: vmpoke as another user. Group 0 is that of the socket.
+as_user() {
+	OUT=$(setpriv --reuid "$1" --regid "$1" --groups "$2" "$work/bin/vmpoke" -c "$sock" "${@:3}" 2>"$work/stderr" </dev/null)
 	RC=$?
 	ERR=$(<"$work/stderr")
 	return $RC
@@ -210,14 +215,14 @@ unauthorised_user() {
 	local before
 	before=$(vm_bytes a "$entry" 32)
 	chmod 644 "$work"/fix.yaml*
-	as_stranger list || why "list: $ERR" || return
-	as_stranger apply a "$work/fix.yaml" --unsigned
+	as_user "$stranger" 0 list || why "list: $ERR" || return
+	as_user "$stranger" 0 apply a "$work/fix.yaml" --unsigned
 	expect_eq "exit code of apply" "$RC" 5 || why "$WHY ($ERR)" || return
 	grep -q "uid $stranger may not do this (class apply)" <<<"$ERR" || why "the sentence is: $ERR" || return
 	expect_eq "audit" "$(audit_last '[.result, .uid, .command, .rule] | join(" ")')" "refused $stranger patch-apply policy" || return
-	as_stranger check a "$work/fix.yaml" --unsigned
+	as_user "$stranger" 0 check a "$work/fix.yaml" --unsigned
 	expect_eq "exit code of check" "$RC" 5 || return
-	as_stranger remove a
+	as_user "$stranger" 0 remove a
 	expect_eq "exit code of remove" "$RC" 5 || return
 	expect_eq "guest text" "$(vm_bytes a "$entry" 32)" "$before" || return
 	# The read-only socket is open to all, and the same rules hold there.
@@ -226,6 +231,17 @@ unauthorised_user() {
 	OUT=$(setpriv --reuid 54322 --regid 54322 --clear-groups "$work/bin/vmpoke" -c "$work/run/control-ro.sock" list 2>&1)
 	expect_eq "exit code of somebody without a rule" $? 5 || return
 	grep -q 'uid 54322 may do nothing here' <<<"$OUT" || why "$OUT"
+}
+
+# The kernel tells supplementary groups too.
+member_of_a_group() {
+	as_user 54322 "0,$member" probe a || why "$ERR" || return
+	as_user 54322 "0,$member" revert a fix
+	expect_eq "exit code of revert" "$RC" 5 || return
+	grep -q 'class revert' <<<"$ERR" || why "$ERR" || return
+	as_user 54322 0 probe a
+	expect_eq "exit code without the group" "$RC" 5 || return
+	grep -q 'uid 54322 may do nothing here' <<<"$ERR" || why "$ERR"
 }
 
 override_refused() {
@@ -316,6 +332,7 @@ run_case "the manifest is for another kernel" wrong_build_id
 run_case "signed by a stranger" untrusted_key
 run_case "a manifest without a signature" unsigned_manifest
 run_case "a user without the right" unauthorised_user
+run_case "a user who may because of a group" member_of_a_group
 run_case "an override that is not allowed" override_refused
 run_case "a policy for other VMs, by SIGHUP" policy_of_other_vms
 run_case "counters, and metrics as Prometheus reads them" figures

@@ -123,7 +123,8 @@ static int file_write(struct audit *a, const struct audit_entry *x, enum audit_r
 		(void)!write(a->fd, "\n", written > 0);
 		return -error;
 	}
-	if (result != AUDIT_REFUSED && changes(x) && fdatasync(a->fd) < 0)
+	/* How it ended is in the journal of the VM as well, on the disk. */
+	if (result == AUDIT_ALLOWED && changes(x) && fdatasync(a->fd) < 0)
 		return -errno;
 	return 0;
 }
