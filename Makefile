@@ -8,7 +8,7 @@ WERROR ?= -Werror
 BUILD := build
 
 PKGS_PROTOCOL := jansson yaml-0.1 libsodium
-PKGS_VM := libbpf libelf liblz4 libzstd liblzma zlib
+PKGS_VM := libseccomp libbpf libelf liblz4 libzstd liblzma zlib
 PKGS_DAEMON := libsystemd inih
 PKGS_XDP := libxdp
 PKGS_XML := libxml-2.0
@@ -82,7 +82,7 @@ $(BUILD)/vmpoke-hook: $(BUILD)/obj/vmm/libvirt/hook.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -static -o $@ $^
 
-include guest-agent/sources.mk
+include guest-agent/sources.mk lib/sources.mk docs/man/sources.mk
 
 # A program for the kernel and the C that embeds it. -g: libbpf wants its types (BTF).
 $(BUILD)/bpf/%.bpf.o: vmm/link/%.bpf.c
@@ -99,30 +99,48 @@ $(foreach dir,obj test/obj san/obj fuzz/obj,$(BUILD)/$(dir)/vmm/link/xdp_tap.o) 
 
 include tests/tests.mk
 
-install: all
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc
+units := $(wildcard systemd/*.service systemd/*.socket)
+
+install: all man
 	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
 	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
-ifneq ($(HAVE_LIBVIRT),)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/vmpoke $(BUILD)/vmpoke-libvirt $(BUILD)/vmpoke-hook
-	install -d $(DESTDIR)/etc/libvirt/hooks/qemu.d
-	sed 's|/usr/lib/|$(PREFIX)/lib/|' vmm/libvirt/50-vmpoke >$(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
-	chmod 755 $(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
-endif
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(wildcard systemd/*.service systemd/*.socket)
-	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' $(patsubst systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(wildcard systemd/*.service))
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) $(units)
+	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' $(patsubst systemd/%,$(DESTDIR)$(UNITDIR)/%,$(filter %.service,$(units)))
 	install -D -m 644 cli/completion/vmpoke.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmpoke
 	install -D -m 644 cli/completion/_vmpoke $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vmpoke
 	install -D -m 644 systemd/vmpoke.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/vmpoke.conf
 	install -D -m 644 systemd/vmpoke.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/vmpoke.conf
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/vmpoke README.md LICENSE protocol/PROTOCOL.md $(wildcard docs/*.md)
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man1 $(filter %.1,$(man_pages))
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man5 $(filter %.5,$(man_pages))
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man7 $(filter %.7,$(man_pages))
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man8 $(filter-out %agent.8,$(filter %.8,$(man_pages)))
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/vmpoke README.md protocol/PROTOCOL.md $(wildcard docs/*.md)
+	install -D -m 644 tests/demo.yaml $(DESTDIR)$(DOCDIR)/vmpoke/examples/getpgrp-is-4242.yaml
+	install -D -m 644 systemd/links.conf $(DESTDIR)$(DOCDIR)/vmpoke/examples/links.conf
 
 # Into a guest's file system, not the host's.
-install-agent: $(BUILD)/vmpoke-agent
+install-agent: $(BUILD)/vmpoke-agent man
 	install -D -m 755 $(BUILD)/vmpoke-agent $(DESTDIR)$(PREFIX)/sbin/vmpoke-agent
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' guest-agent/vmpoke-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vmpoke-agent.service
-	install -D -m 644 guest-agent/60-vmpoke-agent.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-vmpoke-agent.rules
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|' guest-agent/vmpoke-agent.service >$(DESTDIR)$(UNITDIR)/vmpoke-agent.service
+	install -D -m 644 guest-agent/60-vmpoke-agent.rules $(DESTDIR)$(UDEVDIR)/60-vmpoke-agent.rules
+	install -D -m 644 $(BUILD)/man/vmpoke-agent.8 $(DESTDIR)$(MANDIR)/man8/vmpoke-agent.8
+
+# Debian packages, in $(BUILD)/deb. From a copy of the sources, so that the tree stays as it is;
+# DEB_PREBUILT=1 packs what $(BUILD) holds instead of compiling it with Debian's flags.
+deb: $(if $(DEB_PREBUILT),all library man)
+	$(Q)tests/install-deps build package
+	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/vmpoke-$(VERSION)
+	$(Q)git ls-files -z | xargs -0 cp --parents -pt $(BUILD)/deb/vmpoke-$(VERSION)
+	+$(Q)cd $(BUILD)/deb/vmpoke-$(VERSION) && $(if $(DEB_PREBUILT),VMPOKE_PREBUILT='$(abspath $(BUILD))' \
+		DEB_BUILD_OPTIONS=noautodbgsym) MAKEFLAGS= SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		dpkg-buildpackage -b -us -uc $(if $(DEB_PREBUILT),,-j$(shell nproc)) >../log 2>&1 || { tail -n 30 ../log; exit 1; }
+	@ls $(BUILD)/deb/*.deb
 
 clean:
 	rm -rf $(BUILD)
@@ -139,10 +157,12 @@ help:
 		tidy "clang-format in place" \
 		install "into DESTDIR and PREFIX=$(PREFIX)" \
 		install-agent "the guest's agent, into a guest's DESTDIR" \
+		deb "Debian packages in $(BUILD)/deb" \
+		install-library "libvmpoke, for programs that are clients" \
 		deps-list "the Debian packages and what each is for" \
 		clean "remove $(BUILD)/" \
 		"" "V=1 shows commands, WERROR= lets warnings pass"
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -name '*.d' -type f -print 2>/dev/null)
 
-.PHONY: all install install-agent clean help
+.PHONY: all install install-agent deb clean help

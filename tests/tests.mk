@@ -104,7 +104,7 @@ test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke $(if $(HAVE_L
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
 have_clang := $(shell command -v $(CLANG) 2>/dev/null)
-check-build: all unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+check-build: all library man unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
 
 # Packages may be missing when make starts, and with them the flags pkg-config
 # gave above: the real work is done by a second make, on every CPU.
@@ -114,11 +114,11 @@ demo:
 	$(AGAIN) all guest
 	$(Q)tests/demo
 check:
-	$(Q)tests/install-deps build run check rig
+	$(Q)tests/install-deps build package run check rig
 	$(AGAIN) check-build
 	$(Q)tests/run
 check-full:
-	$(Q)tests/install-deps build run check rig
+	$(Q)tests/install-deps build package run check rig
 	$(AGAIN) check-build stress-static
 	$(Q)VMPOKE_FULL=1 tests/run
 bench:
