@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "protocol/util.h"
@@ -62,6 +63,10 @@ void fault_point(const char *name)
 		arm_from_file();
 	if (armed_count == 0 || strcmp(name, armed_name) != 0 || --armed_count > 0)
 		return;
+	if (strcmp(name, "forbidden-call") == 0) {
+		syscall(SYS_acct, NULL);
+		return;
+	}
 	if (armed_parent)
 		kill(getppid(), SIGKILL);
 	kill(armed_pid ? armed_pid : getpid(), SIGKILL);

@@ -6,6 +6,7 @@
  * POINT:N:PID kills that process instead (a daemon, of which the worker of a machine
  * knows nothing but its socket). VMPOKE_FAULT=@FILE: the specification is in FILE as soon as
  * there is one, is taken from it and the file removed; so for as often as there is.
+ * The point "forbidden-call" does not kill: there the process makes a system call that no worker may.
  */
 #ifndef VMPOKE_VMM_FAULT_H
 #define VMPOKE_VMM_FAULT_H

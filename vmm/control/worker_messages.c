@@ -165,6 +165,9 @@ static void handle_event(struct worker *w, const char *name, json_t *data)
 		worker_fail(w, "it sent more than %u events in a second", WORKER_EVENTS_PER_S);
 	} else if (!vm || strcmp(vm, w->entry->name) != 0) {
 		worker_fail(w, "it sent the event %.32s about another VM", name);
+	} else if (strcmp(name, "WORKER_FORBIDDEN") == 0) {
+		worker_fail(w, "it made system call %lld, which it may not",
+			    (long long)json_integer_value(json_object_get(data, "call")));
 	} else if (w->state == WORKER_STARTING && strcmp(name, "WORKER_READY") == 0) {
 		w->state = WORKER_READY;
 		w->promised = w->entry->kind == REGISTRY_MACHINE;

@@ -88,6 +88,11 @@ int control_fd(const struct control *c)
 	return c->fd >= 0 ? c->fd : c->listen_fd;
 }
 
+int control_peer(const struct control *c)
+{
+	return c->fd;
+}
+
 bool control_ends(const struct control *c)
 {
 	return c->listen_fd < 0;

@@ -33,6 +33,9 @@ DEFINE_CLEANUP(struct control, control_free)
 /* To poll for POLLIN: the connection, or what it will come from. */
 int control_fd(const struct control *c);
 
+/* The connection, -1 when there is none. Signal handlers may ask. */
+int control_peer(const struct control *c);
+
 /* Reads what is there without waiting. -ECONNRESET when the daemon closed its end or there is no connection. */
 int control_read(struct control *c);
 
