@@ -103,9 +103,9 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc
-units := $(wildcard systemd/*.service systemd/*.socket)
+units := $(filter-out %-libvirt.service,$(wildcard systemd/*.service systemd/*.socket))
 
-install: all man
+install: all man $(if $(HAVE_LIBVIRT),install-libvirt)
 	install -D -m 755 $(BUILD)/vmpoke $(DESTDIR)$(PREFIX)/bin/vmpoke
 	install -D -m 755 $(BUILD)/vmpoked $(DESTDIR)$(PREFIX)/sbin/vmpoked
 	install -D -m 755 $(BUILD)/vmpoke-vm $(DESTDIR)$(PREFIX)/lib/vmpoke/vmpoke-vm
@@ -118,10 +118,18 @@ install: all man
 	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man1 $(filter %.1,$(man_pages))
 	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man5 $(filter %.5,$(man_pages))
 	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man7 $(filter %.7,$(man_pages))
-	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man8 $(filter-out %agent.8,$(filter %.8,$(man_pages)))
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man8 $(BUILD)/man/vmpoked.8
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/vmpoke README.md protocol/PROTOCOL.md $(wildcard docs/*.md)
 	install -D -m 644 tests/demo.yaml $(DESTDIR)$(DOCDIR)/vmpoke/examples/getpgrp-is-4242.yaml
 	install -D -m 644 systemd/links.conf $(DESTDIR)$(DOCDIR)/vmpoke/examples/links.conf
+
+install-libvirt: all man
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/vmpoke $(BUILD)/vmpoke-libvirt $(BUILD)/vmpoke-hook
+	install -d $(DESTDIR)/etc/libvirt/hooks/qemu.d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/lib/|$(PREFIX)/lib/|' vmm/libvirt/50-vmpoke >$(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
+	chmod 755 $(DESTDIR)/etc/libvirt/hooks/qemu.d/50-vmpoke
+	sed 's|/usr/lib/|$(PREFIX)/lib/|' systemd/vmpoke-libvirt.service >$(DESTDIR)$(UNITDIR)/vmpoke-libvirt.service
+	install -D -m 644 $(BUILD)/man/vmpoke-libvirt.8 $(DESTDIR)$(MANDIR)/man8/vmpoke-libvirt.8
 
 # Into a guest's file system, not the host's.
 install-agent: $(BUILD)/vmpoke-agent man
@@ -165,4 +173,4 @@ help:
 
 -include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -name '*.d' -type f -print 2>/dev/null)
 
-.PHONY: all install install-agent deb clean help
+.PHONY: all install install-agent install-libvirt deb clean help

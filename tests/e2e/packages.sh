@@ -13,7 +13,7 @@ made() {
 	make -C "$root" --no-print-directory deb $([ -n "${VMPOKE_FULL-}" ] || echo DEB_PREBUILT=1) >"$work/deb.log" 2>&1 ||
 		why "$(grep -E 'rror' "$work/deb.log" | tail -n 1)" || return
 	expect_eq packages "$(cd "$debs" && printf '%s ' *.deb | sed -E 's/_[^ ]*//g; s/[a-z0-9-]*-dbgsym //g')" \
-		"libvmpoke-dev libvmpoke0 vmpoke-agent vmpoke "
+		"libvmpoke-dev libvmpoke0 vmpoke-agent vmpoke-libvirt vmpoke "
 }
 
 lintian_finds_no_error() {

@@ -11,8 +11,9 @@ agent=vmpoke-agent.service
 copied() {
 	mkdir -p "$units"
 	cp "$root"/systemd/*.service "$root"/systemd/*.socket "$root/guest-agent/$agent" "$units" || return
-	sed -i -E "s,^(ExecStart=)/usr/s?bin/,\1$build/," "$units"/*.service
-	sed -i -E "s,^(ExecStart=).*/vmpoke-agent,\1$root/build/vmpoke-agent," "$units/$agent"
+	sed -i -E "s,^(ExecStart=)/usr/sbin/,\1$build/," "$units"/vmpoked.service
+	sed -i -E "s,^(ExecStart=)/.*/(vmpoke-agent|vmpoke-libvirt),\1$root/build/\2," "$units"/*.service
+	[ -x "$root/build/vmpoke-libvirt" ] || rm "$units/vmpoke-libvirt.service" # there is no libvirt to build it with
 }
 
 # An unknown key is only a line on stderr, and status 0.
@@ -106,6 +107,8 @@ run_case "units are copied" copied || finish
 run_case "systemd-analyze verify has nothing to say" clean
 run_case "it would have" dirty_is_seen
 run_case "exposure of vmpoked.service is at most 2.5" exposed_little vmpoked.service 25
+[ ! -e "$units/vmpoke-libvirt.service" ] ||
+	run_case "exposure of vmpoke-libvirt.service is at most 2.0" exposed_little vmpoke-libvirt.service 20
 run_case "exposure of vmpoke-agent.service is at most 5.0" exposed_little $agent 50
 run_case "sysusers.d makes the group" group_made
 run_case "tmpfiles.d makes the folder" folder_made
