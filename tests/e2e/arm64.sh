@@ -264,9 +264,17 @@ with_ftrace() {
 	vm_do a unftrace && [ $status = 0 ]
 }
 
+# At the kernel's entry SP is none for three instructions (kernel_ventry looks for an overflow by adding to it). A VM
+# that was stopped there is not patched, and does not move on by itself.
 paused_vm() {
-	vm_mon a '{"execute": "stop"}' >/dev/null
-	vp_ok --json apply a "$work/road.yaml" || return
+	local i
+	for ((i = 0; i < 5; i++)); do
+		vm_mon a '{"execute": "stop"}' >/dev/null
+		! vp --json apply a "$work/road.yaml" || break
+		[ $RC = 6 ] && grep -q 'unknown stack' <<<"$ERR" || why "apply exits $RC: $ERR" || break
+		vm_mon a '{"execute": "cont"}' >/dev/null
+	done
+	[ $RC = 0 ] || return
 	expect_eq "VM after apply" "$(vm_status a)" paused || return
 	vp_ok --json revert a road || return
 	expect_eq "VM after revert" "$(vm_status a)" paused || return

@@ -342,6 +342,8 @@ static void test_running(void **state)
 	clean(rig);
 	guest_arm64_put64(g, g->stack[ARM_KERNEL] + ARM_STACK - 512, ARM_FUNC + 4);
 	busy(rig, "task stack");
+	kernel->sp = g->stack[ARM_KERNEL] + ARM_STACK; /* at the kernel's first instruction */
+	clean(rig);
 }
 
 static void test_irq_stack(void **state)
@@ -359,6 +361,8 @@ static void test_irq_stack(void **state)
 	guest_arm64_put64(g, irq + ARM_STACK - 128, ARM_FUNC + 4);
 	busy(rig, "irq stack of vCPU 0");
 	guest_arm64_put64(g, irq + ARM_STACK - 128, 0);
+	g->regs[0].arm64.sp = irq + ARM_STACK; /* the handler begins */
+	clean(rig);
 	/* Its task's stack is below: all of that counts. */
 	guest_arm64_put64(g, g->stack[ARM_KERNEL] + 64, ARM_FUNC + 4);
 	busy(rig, "task stack");

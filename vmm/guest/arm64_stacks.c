@@ -50,7 +50,7 @@ static int irq_stack_scan(struct scan *s, const struct vcpu_regs *r, size_t i, s
 
 	if (found < 0)
 		return found;
-	if (sp - stack < l->thread_size)
+	if (sp - 8 - stack < l->thread_size)
 		return scan_words(s, &at, sp, stack + l->thread_size, e);
 	at.what = "unknown stack of vCPU";
 	return scan_blocked(s, &at, sp, 0);
@@ -63,7 +63,8 @@ int arm64_vcpu_place(struct scan *s, const struct vcpu_regs *r, size_t i, struct
 		return 0;
 	}
 	struct task *current = tasks_find(&s->tasks, r->arm64.sp_el0);
-	struct task *on = scan_task_of_stack(s, r->arm64.sp);
+	/* Down to SP: an empty stack, as an exception from user mode finds it, has it at its end. */
+	struct task *on = scan_task_of_stack(s, r->arm64.sp - 8);
 	if (current != on)
 		scan_mark(current, STACK_WHOLE, 0);
 	if (!on)
