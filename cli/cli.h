@@ -83,6 +83,10 @@ int cmd_count(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_apply(struct cli *c);
 int cmd_revert(struct cli *c);
+int cmd_install(struct cli *c);
+int cmd_uninstall(struct cli *c);
+int cmd_rules(struct cli *c);
+int cmd_wait(struct cli *c);
 int cmd_replace(struct cli *c);
 int cmd_export(struct cli *c);
 int cmd_adopt(struct cli *c);
@@ -104,6 +108,13 @@ json_t *cli_path_absolute(const char *path);
 
 /* cmd_vm.c: passes the file of --agent-key to vmpoked under the name "agent-key"; the key itself is never an argument. */
 int agent_key_pass(struct cli *c, struct err *e);
+
+/* cmd_rules.c: what the rules want of one VM, from an answer that tells it; as desired or not is for the exit code. */
+void desired_print(struct cli *c, json_t *answer);
+bool desired_met(json_t *answer);
+
+/* cmd_patch.c: --mode, --traps, --agent-use and --timeout as arguments. */
+void patch_options_add(const struct cli *c, json_t *args);
 
 /* cmd_agent.c: how the guest's agent was used for an operation (NULL: there is none); the agent in a few words. */
 void agent_use_print(struct cli *c, json_t *agent);

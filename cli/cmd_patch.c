@@ -25,6 +25,18 @@ static int vmlinux_pass(struct cli *c, json_t *args, struct err *e)
 	return cli_pass_fd(c, "vmlinux", fd, e);
 }
 
+void patch_options_add(const struct cli *c, json_t *args)
+{
+	if (c->options.mode)
+		json_object_set_new(args, "mode", json_string(c->options.mode));
+	if (c->options.traps)
+		json_object_set_new(args, "traps", json_string(c->options.traps));
+	if (c->options.agent_use)
+		json_object_set_new(args, "agent-use", json_string(c->options.agent_use));
+	if (c->options.has_timeout)
+		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
+}
+
 /* patch: the PATCH argument. */
 static json_t *patch_args(struct cli *c, const char *patch, bool with_object, struct err *e)
 {
@@ -35,14 +47,7 @@ static json_t *patch_args(struct cli *c, const char *patch, bool with_object, st
 		json_decref(args);
 		return NULL;
 	}
-	if (c->options.mode)
-		json_object_set_new(args, "mode", json_string(c->options.mode));
-	if (c->options.traps)
-		json_object_set_new(args, "traps", json_string(c->options.traps));
-	if (c->options.agent_use)
-		json_object_set_new(args, "agent-use", json_string(c->options.agent_use));
-	if (c->options.has_timeout)
-		json_object_set_new(args, "timeout", json_integer((json_int_t)c->options.timeout_ms));
+	patch_options_add(c, args);
 	if (vmlinux_pass(c, args, e) < 0) {
 		json_decref(args);
 		return NULL;

@@ -70,6 +70,7 @@ static void status_print(struct cli *c, json_t *status)
 		patch_print(c, patch);
 	}
 	unused_print(c, json_object_get(status, "payloads"));
+	desired_print(c, status);
 }
 
 static int status_fetch(struct cli *c, const char *vm, json_t **ret, struct err *e)
@@ -125,6 +126,17 @@ static void status_print_all(struct cli *c, json_t *all)
 	}
 }
 
+static bool all_as_desired(json_t *all)
+{
+	json_t *status;
+	size_t i;
+
+	json_array_foreach(all, i, status)
+		if (!desired_met(status))
+			return false;
+	return true;
+}
+
 static int status_all(struct cli *c)
 {
 	json_auto_t *vms = NULL, *all = json_array();
@@ -136,7 +148,7 @@ static int status_all(struct cli *c)
 		return cli_fail(c, &e);
 	int r = status_of_each(c, vms, all, &e);
 	status_print_all(c, all);
-	return r < 0 ? cli_fail(c, &e) : 0;
+	return r < 0 ? cli_fail(c, &e) : all_as_desired(all) ? 0 : CLI_EXIT_NOT_APPLIED;
 }
 
 /* Leaves only the patch called name, and says what its state means for the exit code. */
@@ -175,6 +187,8 @@ int cmd_status(struct cli *c)
 		return cli_fail(c, &e);
 	if (c->n_args == 2)
 		code = status_narrow(status, name);
+	else if (!desired_met(status))
+		code = CLI_EXIT_NOT_APPLIED;
 	if (c->options.json)
 		output_json(&c->out, status);
 	else if (c->n_args == 2 && json_array_size(json_object_get(status, "patches")) == 0)

@@ -37,6 +37,8 @@ static json_t *add_args(const struct cli *c)
 		r |= json_object_set_new(args, "gdb", cli_path_absolute(c->options.gdb));
 	if (args && c->options.agent)
 		r |= json_object_set_new(args, "agent", agent_address(c->options.agent));
+	if (args && c->options.adopt)
+		r |= json_object_set_new(args, "adopt", json_true());
 	if (args && c->options.agent_key)
 		r |= json_object_set_new(args, "agent-key", json_string("fd:agent-key"));
 	if (r == 0)

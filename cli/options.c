@@ -41,6 +41,9 @@ SET_TEXT(expires)
 SET_INT(unsigned, unsigned_, 1)
 SET_TEXT(connect)
 SET_TEXT(monitor)
+SET_TEXT(wait_for)
+SET_INT(why, why, 1)
+SET_INT(adopt, adopt, 1)
 SET_INT(json, json, 1)
 SET_INT(wait, no_wait, 0)
 SET_INT(no_wait, no_wait, 1)
@@ -228,6 +231,17 @@ static int set_seconds(struct cli_options *o, const char *value)
 	return r < 0 ? r : o->timeout_ms > 0 ? 0 : -EINVAL;
 }
 
+static int set_priority(struct cli_options *o, const char *value)
+{
+	const char *digits = value + (*value == '-');
+	size_t n = strspn(digits, "0123456789");
+
+	if (n == 0 || n > 4 || digits[n])
+		return -EINVAL;
+	o->priority = (int)strtol(value, NULL, 10);
+	return abs(o->priority) <= CLI_PRIORITY_MAX ? 0 : -EINVAL;
+}
+
 static const struct cli_option options[] = {
 	{ 'c', "socket", "SOCKET", 0, "vmpoked's socket ($VMPOKE_SOCKET, else /run/vmpoke/control.sock)", set_socket },
 	{ 0, "json", NULL, 0, "print the answer as one JSON document (events: one per line)", set_json },
@@ -268,7 +282,8 @@ static const struct cli_option options[] = {
 	{ 0, "manifest", "FILE", CLI_OPT_SIGNED,
 	  "the patch's manifest, FILE.minisig its signature (default: PATCH.manifest, if it is there)", set_manifest },
 	{ 0, "unsigned", NULL, CLI_OPT_SIGNED, "send no manifest", set_unsigned },
-	{ 0, "build-id", "HEX", CLI_OPT_MANIFEST, "a kernel it is for (default: any); again for the next", set_build_id },
+	{ 0, "build-id", "HEX", CLI_OPT_MANIFEST | CLI_OPT_RULE, "a kernel it is for (default: any); manifest: again for the next; "
+	  "install: or a pattern ('3f2a*')", set_build_id },
 	{ 0, "vm", "PATTERN", CLI_OPT_MANIFEST, "VMs it is for (default: any); again for the next", set_vm },
 	{ 0, "expires", "TIME", CLI_OPT_MANIFEST, "not to be applied from then on: 2027-01-31 or 2027-01-31T12:00:00Z", set_expires },
 	{ 0, "serial", "N", CLI_OPT_MANIFEST | CLI_OPT_SERIAL, "number of the manifest: only newer ones are taken afterwards "
@@ -276,6 +291,10 @@ static const struct cli_option options[] = {
 	{ 0, "connect", "URI", CLI_OPT_SETUP, "libvirt's URI (qemu:///system)", set_connect },
 	{ 0, "monitor", "PATH", CLI_OPT_SETUP, "also a monitor of vmpoke's own, a socket whose name begins with 'vmpoke'", set_monitor },
 	{ 0, "apply", NULL, CLI_OPT_SETUP, "write it into the domain, for its next start", set_apply },
+	{ 0, "priority", "N", CLI_OPT_RULE, "the higher goes in first (-1000 to 1000, default 0)", set_priority },
+	{ 0, "why", NULL, CLI_OPT_STATUS, "what speaks for what is said of installed patches", set_why },
+	{ 0, "adopt", NULL, CLI_OPT_ADD, "patches come with this guest: install rules wait for 'vmpoke adopt', a minute at most", set_adopt },
+	{ 0, "for", "WHAT", CLI_OPT_WAIT, "applied:PATCH, running, kernel or settled (default)", set_wait_for },
 	{ 0, "limit", "N", CLI_OPT_HISTORY, "show at most the last N entries (1 to 1000, default 100)", set_limit },
 };
 

@@ -19,6 +19,7 @@
 #define CLI_MEMORY_MAX (1ull << 40) /* and as "memory" */
 #define CLI_RATE_MAX 1000000	  /* and as "max-rate" */
 #define CLI_LIST_MAX 32		  /* of options that may be given again */
+#define CLI_PRIORITY_MAX 1000	  /* what vmpoked accepts as "priority" */
 #define CLI_LIMIT_MAX 1000	  /* what vmpoked accepts as "limit" */
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
@@ -35,6 +36,9 @@ enum cli_option_group {
 	CLI_OPT_SITES = 1 << 7,
 	CLI_OPT_COUNT = 1 << 8,
 	CLI_OPT_VMLINUX = 1 << 9,
+	CLI_OPT_RULE = 1 << 12,
+	CLI_OPT_STATUS = 1 << 13,
+	CLI_OPT_WAIT = 1 << 14,
 	CLI_OPT_SIGNED = 1 << 20,   /* verbs that send a manifest */
 	CLI_OPT_MANIFEST = 1 << 21, /* verbs about one */
 	CLI_OPT_SERIAL = 1 << 22,
@@ -66,6 +70,9 @@ struct cli_options {
 	int apply;
 	bool has_timeout;
 	uint64_t timeout_ms;
+	int priority; /* of a rule; 0 when not given */
+	const char *wait_for; /* NULL when not given */
+	int why, adopt;
 	int max_rate;  /* hits per second; 0 when not given */
 	uint64_t seen; /* bit i: row i of the table was given */
 };

@@ -18,6 +18,9 @@ uint64_t cli_deadline_us(const struct cli *c)
 	/* For a patch --timeout bounds the work itself, of which the answer still tells. */
 	if (c->verb->options & CLI_OPT_JOB)
 		return ((c->options.has_timeout ? c->options.timeout_ms : CLI_PATCH_TIMEOUT_MS) + CLI_GRACE_MS) * 1000;
+	/* What is installed is given it as its own; 'wait' counts its time itself. */
+	if (c->verb->options & (CLI_OPT_RULE | CLI_OPT_WAIT))
+		return (CLI_PATCH_TIMEOUT_MS + CLI_GRACE_MS) * 1000;
 	return (c->options.has_timeout ? c->options.timeout_ms : CLI_PATCH_TIMEOUT_MS + CLI_GRACE_MS) * 1000;
 }
 

@@ -72,7 +72,7 @@ const char *schema_json_type(enum schema_type type)
 	static const char *const names[] = {
 		[SCHEMA_STR] = "string",     [SCHEMA_INT] = "integer",	 [SCHEMA_BOOL] = "boolean",
 		[SCHEMA_ADDRESS] = "string", [SCHEMA_OBJECT] = "object", [SCHEMA_ARRAY] = "array",
-		[SCHEMA_NUMBER] = "number",
+		[SCHEMA_NUMBER] = "number",  [SCHEMA_OBJECTS] = "array",
 	};
 
 	return names[type];
@@ -91,6 +91,7 @@ static bool type_matches(enum schema_type type, json_t *value)
 	case SCHEMA_OBJECT:
 		return json_is_object(value);
 	case SCHEMA_ARRAY:
+	case SCHEMA_OBJECTS:
 		return json_is_array(value);
 	case SCHEMA_NUMBER:
 		return json_is_number(value);
@@ -121,16 +122,16 @@ static int check_range(const struct schema_arg *arg, json_t *value, struct err *
 		       arg->name, (long long)arg->min, (long long)arg->max);
 }
 
-/* Arrays are arguments only where their elements are strings. */
-static int check_strings(const struct schema_arg *arg, json_t *value, struct err *e)
+static int check_elements(const struct schema_arg *arg, json_t *value, struct err *e)
 {
+	enum schema_type type = arg->type == SCHEMA_OBJECTS ? SCHEMA_OBJECT : SCHEMA_STR;
 	json_t *item;
 	size_t i;
 
 	json_array_foreach(value, i, item)
-		if (!json_is_string(item))
-			return err_set(e, ERR_USAGE, EINVAL, "arguments",
-				       "Invalid parameter type for '%s[%zu]', expected: string", arg->name, i);
+		if (!type_matches(type, item))
+			return err_set(e, ERR_USAGE, EINVAL, "arguments", "Invalid parameter type for '%s[%zu]', expected: %s",
+				       arg->name, i, schema_json_type(type));
 	return 0;
 }
 
@@ -145,8 +146,8 @@ static int check_value(const struct schema_arg *arg, json_t *value, struct err *
 		return check_string(arg, value, e);
 	if (arg->type == SCHEMA_INT)
 		return check_range(arg, value, e);
-	if (arg->type == SCHEMA_ARRAY)
-		return check_strings(arg, value, e);
+	if (arg->type == SCHEMA_ARRAY || arg->type == SCHEMA_OBJECTS)
+		return check_elements(arg, value, e);
 	if (arg->type == SCHEMA_ADDRESS && qmp_address_parse(value, &addr) < 0)
 		return err_set(e, ERR_USAGE, EINVAL, "arguments",
 			       "Parameter '%s' expects an address, \"0x\" and 1 to 16 hex digits", arg->name);

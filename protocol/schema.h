@@ -20,6 +20,7 @@ enum schema_type {
 	SCHEMA_OBJECT,
 	SCHEMA_ARRAY,
 	SCHEMA_NUMBER,
+	SCHEMA_OBJECTS, /* array of objects; as an argument SCHEMA_ARRAY is one of strings */
 };
 
 /* What a command does, as far as the policy of vmpoked.conf is concerned; see docs/policy.md. */

@@ -26,6 +26,8 @@ static const char *type_name(const struct schema_arg *m, bool argument)
 		return "number";
 	case SCHEMA_ARRAY:
 		return argument ? "[str]" : "[any]";
+	case SCHEMA_OBJECTS:
+		return "[any]";
 	case SCHEMA_OBJECT:
 		break;
 	}

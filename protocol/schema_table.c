@@ -112,6 +112,26 @@
 	{ "text_mutex", SCHEMA_BOOL, true, .doc = "agent-use full: the guest's kernel could not change its text meanwhile" }, \
 	{ "text_mutex_why", SCHEMA_STR, true, .doc = "why it was not held" }
 
+#define RULE_MEMBERS(optional) \
+	{ "rule", SCHEMA_INT, optional, .doc = "its number" }, \
+	{ "pattern", SCHEMA_STR, optional, .doc = "over names of VMs" }, \
+	{ "patch", SCHEMA_STR, optional, .doc = "name of the patch" }, \
+	{ "priority", SCHEMA_INT, optional, .doc = "the higher goes in first" }, \
+	{ "added_at", SCHEMA_INT, optional, .doc = "when" }, \
+	{ "build_id", SCHEMA_STR, true, .doc = "only kernels that match it" }, \
+	{ "description", SCHEMA_STR, true, .doc = "of the patch" }
+#define RET_RULE	  RULE_MEMBERS(false)
+#define RET_RULE_OPTIONAL RULE_MEMBERS(true)
+
+/* Installed patches of one VM, wherever that is told. */
+#define RET_DESIRED \
+	{ "desired", SCHEMA_ARRAY, \
+	  .doc = "in order: objects {patch, state, rule, pattern, priority, build_id?, since, tries, why?, refusal?}; state is waiting " \
+		 "(for the VM, its kernel, or its turn), applied, present (the guest holds these bytes, and not from vmpoke), refused " \
+		 "(until the next boot), reverted (somebody took it out; until the next boot), other-kernel or attention" }, \
+	{ "as_desired", SCHEMA_BOOL, .doc = "each is applied, present or for another kernel" }, \
+	{ "settled", SCHEMA_BOOL, .doc = "nothing is under way, nothing waits" }
+
 const struct schema_command schema_command_table[] = {
 	{ "qmp_capabilities", "Ends capabilities negotiation; must be the first command. None is offered.",
 	  .class = SCHEMA_CLASS_SESSION, .read_only = true,
@@ -144,7 +164,9 @@ const struct schema_command schema_command_table[] = {
 			     "the agent then has to prove that it has the same" },
 		    { "uuid", SCHEMA_STR, true, .min = 36, .max = 36, .doc = "by which it may be named as well; one VM has it" },
 		    { "origin", SCHEMA_STR, true, .min = 1, .max = 127,
-		      .doc = "for programs that register VMs by themselves: who does; it is refused where the VM has another one" } },
+		      .doc = "for programs that register VMs by themselves: who does; it is refused where the VM has another one" },
+		    { "adopt", SCHEMA_BOOL, true,
+		      .doc = "patches come with this guest: rules wait for patch-adopt, for a minute at most (false)" } },
 	  .returns = { RET_VM_OBJECT,
 		       { "changed", SCHEMA_BOOL, .doc = "false: it was registered so before" } } },
 	{ "getfd", "Keeps the descriptor that comes with this command (SCM_RIGHTS) under a name, for this connection; "
@@ -350,7 +372,7 @@ const struct schema_command schema_command_table[] = {
 	{ "patch-adopt", "Takes over patches that came with the guest. Writes nothing to it: a record is believed when the guest is "
 			 "of its build-id and boot, holds its new bytes, and its text gives just these sites there.",
 	  .class = SCHEMA_CLASS_APPLY, .to_worker = true, .job = true,
-	  .args = { ARG_VM, { "records", SCHEMA_ARRAY, .doc = "of patch-export, at most 256" }, ARG_VMLINUX, ARG_BY, ARG_JOB_ID },
+	  .args = { ARG_VM, { "records", SCHEMA_OBJECTS, .doc = "of patch-export, at most 256" }, ARG_VMLINUX, ARG_BY, ARG_JOB_ID },
 	  .returns = { RET_VM,
 		       { "changed", SCHEMA_BOOL, .doc = "false: none was adopted" },
 		       { "build_id", SCHEMA_STR, .doc = "of the guest's kernel" },
@@ -366,7 +388,8 @@ const struct schema_command schema_command_table[] = {
 			 .doc = "objects {name, state: applied, lost or attention, description?, applied_at, "
 				"sites: [{address, symbol, old, new}], sites_omitted?}" },
 		       { "payloads", SCHEMA_ARRAY,
-			 .doc = "memory of the guest that holds payloads: objects {patch, address, size, state: in-use or unused}" } } },
+			 .doc = "memory of the guest that holds payloads: objects {patch, address, size, state: in-use or unused}" },
+		       RET_DESIRED } },
 	{ "patch-verify", "Compares the guest's text with the journal.",
 	  .class = SCHEMA_CLASS_CHECK, .read_only = true, .to_worker = true,
 	  .job = true,
@@ -410,6 +433,35 @@ const struct schema_command schema_command_table[] = {
 		       { "events", SCHEMA_INT, .doc = "in the text" },
 		       { "lost", SCHEMA_INT, .doc = "not in the text: too many, or left out to keep the reply below 1 MiB" },
 		       { "text", SCHEMA_STR, .doc = "the file" } } },
+
+	{ "rule-add", "Installs a patch: applied to each VM whose name matches whenever it is up with a kernel that fits, also after a "
+		      "boot. Kept with text and object. The rule of the same pattern and patch is changed.",
+	  .class = SCHEMA_CLASS_RULES,
+	  .args = { { "pattern", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of a VM, or a pattern of names: *, ?, [...]" },
+		    { "text", SCHEMA_STR, .min = 1, .max = PATCHFILE_SIZE_MAX, .doc = "the patch file itself" },
+		    ARG_OBJECT, ARG_FILENAME,
+		    { "priority", SCHEMA_INT, true, .min = -1000, .max = 1000, .doc = "the higher goes in first (0); then the older rule" },
+		    { "build-id", SCHEMA_STR, true, .min = 1, .max = 64,
+		      .doc = "only kernels of this build-id, lower-case hex, or a pattern of it (any)" },
+		    ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_MANIFEST, ARG_SIGNATURE },
+	  .returns = { RET_RULE,
+		       { "changed", SCHEMA_BOOL, .doc = "false: it was so before" },
+		       { "matches", SCHEMA_INT, .doc = "registered VMs it is about now" } } },
+	{ "rule-remove", "Forgets a rule. What is applied stays applied.",
+	  .class = SCHEMA_CLASS_RULES,
+	  .args = { { "pattern", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "as it was given" },
+		    { "patch", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of the patch" } },
+	  .returns = { { "changed", SCHEMA_BOOL, .doc = "false: there was none" }, RET_RULE_OPTIONAL } },
+	{ "query-rules", "The rules in order, higher priority first, with what each has come to.",
+	  .class = SCHEMA_CLASS_MONITOR, .read_only = true, .returns_array = true,
+	  .args = { { "start", SCHEMA_INT, true, .max = 1000, .doc = "how many to leave out: the array ends before 1 MiB (0)" } },
+	  .returns = { RET_RULE,
+		       { "vms", SCHEMA_ARRAY, true,
+			 .doc = "objects {vm, state: as of query-desired, why?, refusal?}; left out when it alone is too large" } } },
+	{ "query-desired", "What the rules want of a VM, and what became of it. Never waits for anybody.",
+	  .class = SCHEMA_CLASS_MONITOR, .read_only = true,
+	  .args = { ARG_VM },
+	  .returns = { RET_VM, RET_DESIRED } },
 
 	{ "query-jobs", "Running work, and concluded jobs that have a job-id.",
 	  .class = SCHEMA_CLASS_MONITOR, .read_only = true,
@@ -476,6 +528,13 @@ const struct schema_event schema_event_table[] = {
 		    { "sites", SCHEMA_INT, true, .doc = "places written" },
 		    { "longest_pause_us", SCHEMA_INT, true, .doc = "longest time the guest stood still" },
 		    { "elapsed_us", SCHEMA_INT, true, .doc = "wall time" } } },
+	{ "RULE_STATUS_CHANGE", "What a rule wants of a VM has come to something else.",
+	  .data = { RET_VM,
+		    { "rule", SCHEMA_INT, .doc = "its number" },
+		    { "patch", SCHEMA_STR, .doc = "name of the patch" },
+		    { "state", SCHEMA_STR, .doc = "as of query-desired" },
+		    { "why", SCHEMA_STR, true, .doc = "the sentence that goes with it" },
+		    { "refusal", SCHEMA_STR, true, .doc = "the rule of a refusal" } } },
 	{ "GUEST_RESET", "The guest was reset; its kernel boots anew.", .data = { RET_VM } },
 	{ "COUNT_PROGRESS", "How far a vm-count has come; about once a second.",
 	  .data = { RET_VM,

@@ -39,6 +39,7 @@ enum behaviour {
 	STUBBORN,    /* does not end */
 	FAILS,	     /* a machine that cannot be made */
 	OFF,	     /* its guest powers off at patch-apply */
+	RESETS,	     /* its guest is reset at patch-verify */
 };
 
 static const struct {
@@ -49,7 +50,7 @@ static const struct {
 	{ "unreachable", UNREACHABLE }, { "patched", PATCHED }, { "mute", MUTE },   { "garbage", GARBAGE },
 	{ "huge", HUGE_REPLY },	  { "flood", FLOOD },	    { "alien", ALIEN },	    { "forger", FORGER },
 	{ "liar", LIAR },	  { "strange", STRANGE },   { "deaf", DEAF },	    { "lingers", LINGERS },
-	{ "stubborn", STUBBORN },  { "fails", FAILS },	    { "off", OFF },
+	{ "stubborn", STUBBORN },  { "fails", FAILS },	    { "off", OFF },	    { "resets", RESETS },
 };
 
 struct fake {
@@ -219,6 +220,14 @@ static void count_hits(struct fake *f, const char *id)
 	send_return(f, id, json_pack("{s:s, s:i, s:s}", "vm", f->name, "hits", 2, "ended", "asked"));
 }
 
+static void reset(struct fake *f)
+{
+	if (f->patches)
+		send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", "lost"));
+	f->patches = 0;
+	send_event(f, "GUEST_RESET", json_pack("{s:s}", "vm", f->name));
+}
+
 static void answer(struct fake *f, const struct qmp_request *req)
 {
 	const char *c = req->execute;
@@ -241,6 +250,8 @@ static void answer(struct fake *f, const struct qmp_request *req)
 		err_set(&e, ERR_NOT_FOUND, ENOENT, "unknown-symbol", "there is no symbol 'x'");
 		send_text(f, qmp_format_error(&e, req->id));
 	} else if (f->behaviour != MUTE) {
+		if (f->behaviour == RESETS && strcmp(c, "patch-verify") == 0)
+			reset(f);
 		send_return(f, req->id, json_pack("{s:s, s:b}", "vm", f->name, "ok", 1));
 	}
 }

@@ -12,7 +12,7 @@ static const char *type_name(enum schema_type type)
 	static const char *const names[] = {
 		[SCHEMA_STR] = "string",   [SCHEMA_INT] = "integer",   [SCHEMA_BOOL] = "boolean",
 		[SCHEMA_ADDRESS] = "address", [SCHEMA_OBJECT] = "object", [SCHEMA_ARRAY] = "array",
-		[SCHEMA_NUMBER] = "number",
+		[SCHEMA_NUMBER] = "number", [SCHEMA_OBJECTS] = "array",
 	};
 
 	return names[type];

@@ -181,6 +181,47 @@ int authorize(struct daemon *d, struct session *s, const struct schema_command *
 	return worth_noting(x->class) ? audit_write(&d->audit, x, AUDIT_ALLOWED, NULL, e) : 0;
 }
 
+/* Nobody in particular asks: unsigned is what somebody may have unsigned. */
+static bool unsigned_allowed(const struct policy *p)
+{
+	bool allowed = p->unsigned_ok;
+
+	for (size_t i = 0; i < p->n_rules; i++)
+		allowed |= p->rules[i].unsigned_set && p->rules[i].unsigned_ok;
+	return allowed;
+}
+
+static int decide_rule(struct daemon *d, struct audit_entry *x, json_t *args, struct err *e)
+{
+	struct trust_store store = { .keys = d->keys, .serials_fd = d->serials_fd, .now = (int64_t)time(NULL) };
+	struct policy_request r = { .vm = x->vm };
+	struct trust_result trust = { 0 };
+
+	entry_patch(d, x, args, &r);
+	int error = check_signature(&store, x, args, &r, &trust, e);
+	if (error == 0 && !trust.is_signed && !unsigned_allowed(&d->config->policy))
+		error = err_set(e, ERR_REFUSED, EACCES, "unsigned", "the patch is not signed, and unsigned patches are not allowed here");
+	if (error == 0 && trust.is_signed)
+		error = trust_take(&store, &trust, e);
+	return error;
+}
+
+int authorize_rule(struct daemon *d, const char *vm, unsigned rule, json_t *args, struct audit_entry *ret, struct err *e)
+{
+	struct audit_entry *x = ret;
+
+	*x = (struct audit_entry){ .pid = getpid(), .uid = geteuid(), .gid = getegid(), .command = "patch-apply",
+				   .class = SCHEMA_CLASS_APPLY };
+	snprintf(x->vm, sizeof(x->vm), "%s", vm);
+	int r = decide_rule(d, x, args, e);
+	snprintf(x->rule, sizeof(x->rule), "install-rule-%u", rule);
+	if (r < 0) {
+		audit_write(&d->audit, x, AUDIT_REFUSED, e, NULL);
+		return r;
+	}
+	return audit_write(&d->audit, x, AUDIT_ALLOWED, NULL, e);
+}
+
 bool authorize_sees(const struct daemon *d, const struct session *s, const char *vm)
 {
 	return policy_sees(&d->config->policy, &s->peer, vm);

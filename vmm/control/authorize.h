@@ -9,6 +9,7 @@
 #include "protocol/err.h"
 #include "protocol/schema.h"
 
+struct audit_entry;
 struct daemon;
 struct session;
 
@@ -20,6 +21,13 @@ int authorize_socket(struct daemon *d, struct session *s, const struct schema_co
  * reports how it ended. Refusals are of policy.h and trust.h; ERR_FAILED when the audit record cannot be written.
  */
 int authorize(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, struct err *e);
+
+/*
+ * The same for what an install rule has vmpoked apply (args: of patch-apply), whose author was authorized when it was
+ * added: is it still signed by somebody we trust, not expired, and meant for this VM? rule: of its number. *ret is for
+ * whoever reports how it ended.
+ */
+int authorize_rule(struct daemon *d, const char *vm, unsigned rule, json_t *args, struct audit_entry *ret, struct err *e);
 
 /* May this client be told of that VM? */
 bool authorize_sees(const struct daemon *d, const struct session *s, const char *vm);

@@ -134,7 +134,11 @@ int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command 
 	if (present)
 		return add_again(present, &entry, key, ret, e);
 	r = add_check(d, &entry, e);
-	return r < 0 ? r : add_start(d, s, &entry, key, e);
+	if (r == 0)
+		r = add_start(d, s, &entry, key, e);
+	if (r >= 0 && json_is_true(json_object_get(args, "adopt")))
+		desired_await_adoption(vm_lookup(d, entry.name));
+	return r;
 }
 
 static void remove_fail(struct vm *vm, struct err *e)
@@ -156,6 +160,7 @@ static void remove_now(struct vm *vm)
 	}
 	if (agent_key_remove(vm->daemon->worker_config.state_dir, vm->entry.name, &e) < 0)
 		log_msg(LOG_ERR, vm->entry.name, "%s", e.text);
+	desired_forget(vm);
 	vm_discard(vm);
 }
 

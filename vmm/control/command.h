@@ -63,6 +63,16 @@ int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command 
 int cmd_vm_destroy(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 		   json_t **ret, struct err *e);
 
+/* cmd_rule.c: what is to be in which VMs */
+int cmd_rule_add(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		 struct err *e);
+int cmd_rule_remove(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		    struct err *e);
+int cmd_query_rules(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		    struct err *e);
+int cmd_query_desired(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
+		      struct err *e);
+
 /* cmd_patch.c: everything the worker does */
 int cmd_relay(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 	      json_t **ret, struct err *e);

@@ -69,6 +69,12 @@ static void on_broken(struct registry_report *report, const char *file, const st
 	log_msg(LOG_ERR, NULL, "registry file vms/%s is skipped: %s", file, e->text);
 }
 
+static void on_broken_rule(struct rules_report *report, const char *file, const struct err *e)
+{
+	(void)report;
+	log_msg(LOG_ERR, NULL, "rules/%s is skipped: %s", file, e->text);
+}
+
 static int vms_start(struct daemon *d, struct err *e)
 {
 	struct registry_report report = { .broken = on_broken };
@@ -115,6 +121,9 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 	int r = folders_take(d, e);
 	if (r == 0)
 		r = registry_open(options->state_dir, &d->registry_fd, e);
+	struct rules_report report = { .broken = on_broken_rule };
+	if (r == 0)
+		r = rules_open(&d->rules, options->state_dir, &report, e);
 	if (r == 0)
 		r = serials_open(options->state_dir, &d->serials_fd, e);
 	if (r == 0)
@@ -199,6 +208,7 @@ void daemon_done(struct daemon *d)
 	free(d->keys);
 	if (d->serials_fd >= 0)
 		close(d->serials_fd);
+	rules_done(&d->rules);
 	if (d->registry_fd >= 0)
 		close(d->registry_fd);
 	if (d->state_lock_fd >= 0)

@@ -13,6 +13,7 @@
 #include "vmm/control/jobs.h"
 #include "vmm/control/keys.h"
 #include "vmm/control/scrape.h"
+#include "vmm/control/rules.h"
 #include "vmm/control/server.h"
 #include "vmm/control/worker_spawn.h"
 
@@ -42,6 +43,7 @@ struct daemon {
 	struct keys *keys;     /* never NULL */
 	int serials_fd;
 	struct audit audit;
+	struct rules rules;
 	struct server server;
 	struct scrape scrape;
 	uint64_t started_us; /* now_us() */

@@ -11,6 +11,7 @@
 
 #include "vmm/control/command.h"
 #include "vmm/control/daemon.h"
+#include "vmm/control/desired.h"
 #include "vmm/control/log.h"
 #include "vmm/control/session.h"
 #include "vmm/control/vm.h"
@@ -24,6 +25,7 @@ struct relay {
 	struct pending *pending; /* NULL: nobody waits */
 	struct job *job;	 /* NULL: not a job */
 	struct audit_entry asked; /* who for what */
+	struct relay_listener *listener; /* of our own work; else NULL */
 };
 
 static uint64_t budget_us(const struct schema_command *cmd, json_t *args)
@@ -71,6 +73,8 @@ static void relay_finish(struct relay *relay, json_t *value, const struct err *e
 		pending_error(relay->pending, &e);
 	else
 		pending_return(relay->pending, value);
+	if (relay->listener)
+		relay->listener->done(relay->listener, value, error ? &e : NULL);
 	relay_free(relay);
 }
 
@@ -85,6 +89,13 @@ static void on_done(struct worker_call *call, json_t *value, const struct err *e
 		vm_learn(vm, value);
 		value = described = vm_describe(vm);
 	}
+	if (value)
+		desired_done(vm, call->command, value);
+	if (value && strcmp(call->command, "query-patches") == 0) {
+		described = json_copy(value);
+		desired_add_json(vm, described);
+		value = described;
+	}
 	if (e && relay->job)
 		log_msg(LOG_INFO, vm->entry.name, "%s failed: %s", call->command, e->text);
 	stats_account(&vm->stats, call->command, value, e);
@@ -94,16 +105,19 @@ static void on_done(struct worker_call *call, json_t *value, const struct err *e
 		vm_refresh(vm);
 }
 
+/* s: NULL for our own work. */
 static int relay_add_job(struct relay *relay, struct session *s, const struct schema_command *cmd, json_t *args,
 			 struct err *e)
 {
 	struct vm *vm = relay->vm;
 
 	int r = jobs_add(&vm->daemon->jobs, json_string_value(json_object_get(args, "job-id")), cmd->name,
-			 vm->entry.name, s->read_only, &relay->job, e);
+			 vm->entry.name, s && s->read_only, &relay->job, e);
 	if (r < 0)
 		return r;
 	relay->job->relay = relay;
+	if (!s)
+		return 0;
 	log_msg(cmd->read_only ? LOG_DEBUG : LOG_INFO, vm->entry.name, "%s, job %s, asked by pid %d uid %u", cmd->name,
 		relay->job->id, s->peer.pid, s->peer.uid);
 	return 0;
@@ -182,6 +196,29 @@ int relay_start(struct vm *vm, struct session *s, const struct schema_command *c
 		return told ? COMMAND_DEFERRED : r;
 	}
 	return wait ? COMMAND_DEFERRED : 0;
+}
+
+int relay_start_own(struct vm *vm, const struct schema_command *cmd, json_t *args, const struct audit_entry *asked,
+		    struct relay_listener *l, struct err *e)
+{
+	_cleanup_(relay_free) struct relay *relay = calloc(1, sizeof(*relay));
+
+	if (!relay)
+		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+	relay->vm = vm;
+	relay->asked = *asked;
+	relay->call = (struct worker_call){ .command = cmd->name, .budget_us = budget_us(cmd, args), .done = on_done };
+	int r = relay_add_job(relay, NULL, cmd, args, e);
+	if (r == 0)
+		r = relay_send(relay, cmd, args, e);
+	if (r == 0) {
+		relay->listener = l;
+		relay = NULL;
+	} else if (relay->job) {
+		relay->job->relay = NULL;
+		jobs_conclude(&vm->daemon->jobs, relay->job, NULL, e);
+	}
+	return r;
 }
 
 void relay_cancel(struct job *job)

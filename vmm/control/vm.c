@@ -229,6 +229,8 @@ static void on_ready(struct worker *w, json_t *data)
 		vm_refresh(vm);
 	if (vm->add_reply && vm->phase == VM_ACTIVE && !vm->refreshing)
 		add_answer(vm);
+	if (vm->phase == VM_ACTIVE)
+		desired_ready(vm);
 }
 
 static void on_event(struct worker *w, const char *name, json_t *data)
@@ -239,6 +241,7 @@ static void on_event(struct worker *w, const char *name, json_t *data)
 	if (strcmp(name, "VM_STATE_CHANGE") == 0 && !state_take(vm, data, &reason))
 		return;
 	event_forward(vm, name, data);
+	desired_event(vm, name, data);
 	vm_refresh(vm);
 }
 
@@ -330,6 +333,7 @@ struct vm *vm_new(struct daemon *d, const struct registry_entry *entry, enum vm_
 		return NULL;
 	}
 	vm_insert(d, vm);
+	desired_init(vm);
 	return vm;
 }
 
@@ -344,6 +348,7 @@ void vm_free(struct vm *vm)
 	machine_order_free(vm->order);
 	LIST_REMOVE(vm, link);
 	vm->daemon->n_vms--;
+	desired_clear(vm);
 	worker_done(&vm->worker);
 	json_decref(vm->last);
 	free(vm);

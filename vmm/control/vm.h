@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "vmm/control/desired.h"
 #include "vmm/control/registry.h"
 #include "vmm/control/stats.h"
 #include "vmm/control/worker_link.h"
@@ -36,6 +37,7 @@ struct vm {
 	struct worker_call refresh, remove_check;
 	bool refreshing, refresh_again;
 	struct vm_stats stats;
+	struct desired desired;
 };
 
 /* Inserts in order of names. NULL when memory is short. The worker is not started. */
