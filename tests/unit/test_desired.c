@@ -163,6 +163,9 @@ static void test_taken_out(void **state)
 	restart(); /* what a daemon promised the next one keeps */
 	drain("ok");
 	expect_desired("ok", "reverted", false);
+	json_t *o = desired("ok"), *p = json_array_get(json_object_get(o, "desired"), 0);
+	assert_non_null(strstr(get_str(p, "why"), "took it out"));
+	json_decref(o);
 	json_decref(call_ok(client, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", TEXT)));
 	expect_change("ok", "applied");
 }
@@ -214,6 +217,29 @@ static void test_cancelled(void **state)
 	json_decref(o);
 }
 
+/* Whoever installed it was allowed to; what is applied later is judged as of then. */
+static void test_not_allowed_any_more(void **state)
+{
+	char path[128];
+
+	(void)state;
+	json_decref(call_ok(client, "rule-add", rule_args("ok")));
+	qmp_client_free(TAKE_PTR(client));
+	assert_int_equal(daemon_program_stop(&program), 0);
+	daemon_program_path(&program, "vmpoked.conf", path, sizeof(path));
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("[policy]\nunsigned = refuse\n", f);
+	fclose(f);
+	daemon_program_start(&program);
+	client = daemon_program_connect(&program, false);
+	json_decref(add_vm(client, "ok"));
+	expect_change("ok", "refused");
+	json_t *o = desired("ok"), *p = json_array_get(json_object_get(o, "desired"), 0);
+	assert_string_equal(get_str(p, "refusal"), "unsigned");
+	json_decref(o);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 int main(void)
@@ -221,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_rules_of_nobody), TEST(test_applied_when_added), TEST(test_rule_for_who_is_there), TEST(test_taken_out),
 		TEST(test_reset),	    TEST(test_waits_for_adoption), TEST(test_cancelled),
+		TEST(test_not_allowed_any_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,11 @@
 
 #include <cmocka.h>
 
+#include "tests/fake/elf_object.h"
 #include "tests/fake/guest_image.h"
 #include "vmm/worker/commands.h"
+#include "vmm/worker/payloads.h"
+#include "vmm/worker/txlog.h"
 
 #define PLACE (IMAGE_FUNC + 8)
 #define OTHER (IMAGE_FUNC + 16)
@@ -362,6 +365,85 @@ static void test_malformed(void **state)
 	assert_non_null(strstr(e.text, "record 2: "));
 }
 
+/* --- kind function --- */
+
+#define FUNCTION_TEXT \
+	"vmpoke: 1\nname: f\nsites:\n  - { at: do_nothing, kind: function, object: f.o, symbol: fixed }\n"
+#define MEMORY (IMAGE_ETEXT + 0x1000) /* some page of the image, as if it had been allocated for a payload */
+
+static json_t *function_args(void)
+{
+	static const uint8_t code[] = { 0xe8, 0, 0, 0, 0, 0xc3 };
+	static struct elf_object o;
+	char hex[2 * sizeof(o.bytes) + 1];
+
+	elf_object_begin(&o);
+	size_t section = elf_object_section(&o, ".text", SHF_ALLOC | SHF_EXECINSTR, code, sizeof(code));
+	elf_object_symbol(&o, "fixed", STT_FUNC, section, 0);
+	elf_object_rela(&o, section, 1, R_X86_64_PLT32, elf_object_symbol(&o, "do_something", STT_NOTYPE, SHN_UNDEF, 0), -4);
+	elf_object_end(&o);
+	hex_encode(o.bytes, o.len, hex);
+	return json_pack("{s:s, s:s, s:s}", "vm", "web1", "text", FUNCTION_TEXT, "object", hex);
+}
+
+/* As patch-apply leaves it, but for the agent that gets the memory. */
+static void function_apply(void)
+{
+	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
+	struct transaction *t = NULL;
+	json_t *args = function_args();
+	struct err e = { 0 };
+
+	assert_int_equal(prepare_file(&w.s, args, &p, &e), 0);
+	json_decref(args);
+	assert_int_equal(session_guest(&w.s, NULL, &e), 0);
+	assert_int_equal(prepare_payload(&w.s, &p, &e), 0);
+	assert_int_equal(prepare_image(&w.s, &p, MEMORY, guest_image_at(&w.image, MEMORY), &e), 0);
+	if (prepare_plan(&w.s, &p, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(prepare_store(&w.s, &p, &e), 0);
+	assert_int_equal(payloads_adopt(&w.s, &p, &e), 0);
+	for (size_t i = 0; i < p.plan->n_sites; i++)
+		memcpy(w.image.ram + p.plan->sites[i].gpa, p.plan->sites[i].new_bytes, p.plan->sites[i].len);
+	assert_int_equal(txlog_new(&w.s, OPERATION_APPLY, p.file, p.plan, &t, &e), 0);
+	p.plan = NULL;
+	assert_int_equal(txlog_begin(&w.s, t, &e), 0);
+	assert_int_equal(txlog_end(&w.s, t, RESULT_APPLIED, NULL, NULL, &e), 0);
+}
+
+static void test_payload(void **state)
+{
+	(void)state;
+	function_apply();
+	json_t *records = export(), *forged = json_deep_copy(records);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(records, 0), "object_hash")) ? "hashed" : "not", "hashed");
+	move_to(1);
+	/* a payload elsewhere is not what the patch leads to */
+	json_object_set_new(json_array_get(forged, 0), "payload", qmp_address(MEMORY + 0x1000));
+	json_t *reply = adopt(forged);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	json_decref(forged);
+	/* somebody wrote to it */
+	*guest_image_at(&w.image, MEMORY + 5) ^= 1;
+	reply = adopt(records);
+	expect(reply, 0, "refused");
+	json_decref(reply);
+	assert_null(w.s.payloads.first);
+	*guest_image_at(&w.image, MEMORY + 5) ^= 1;
+	reply = adopt(records);
+	expect(reply, 0, "adopted");
+	json_decref(reply);
+	move_to(1);
+	assert_non_null(w.s.payloads.first);
+	assert_int_equal(w.s.payloads.first->gva, MEMORY);
+	assert_true(payloads_in_use(&w.s, w.s.payloads.first));
+	reply = run(command_patch_verify, json_pack("{s:s}", "vm", "web1"));
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	json_decref(reply);
+	json_decref(records);
+}
+
 static json_t *replace_args(const char *old, const char *text)
 {
 	return json_pack("{s:s, s:s, s:s}", "vm", "web1", "old", old, "text", text);
@@ -431,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_moved_and_reverted), TEST(test_not_in),	   TEST(test_forged_sites),
 		TEST(test_other_boot),	       TEST(test_malformed),	   TEST(test_replace),
+		TEST(test_payload),
 		TEST(test_replace_refused),    TEST(test_replace_put_back),
 	};
 

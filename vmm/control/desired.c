@@ -160,8 +160,10 @@ static size_t match(struct vm *vm, unsigned changed, struct desired_patch *list)
 		const struct desired_patch *old = r->number == changed ? NULL : find_rule(d, r->number);
 		list[n] = old ? *old : (struct desired_patch){ .rule = r->number, .since = (json_int_t)time(NULL) };
 		strcpy(list[n].patch, r->patch);
-		if (!old && desired_holds(d, r->patch))
+		if (!old && desired_holds(d, r->patch)) {
 			list[n].state = DESIRED_REVERTED;
+			desired_hold_why(&list[n].why);
+		}
 		n++;
 	}
 	return n;
@@ -257,7 +259,7 @@ static void take_out(struct vm *vm, const char *patch)
 
 	if (!p || p->state == DESIRED_REVERTED)
 		return;
-	err_set(&why, ERR_FAILED, ECANCELED, NULL, "somebody took it out; it stays out until the guest boots anew, or 'vmpoke apply'");
+	desired_hold_why(&why);
 	desired_hold(&vm->desired, patch);
 	desired_hold_save(vm);
 	desired_set(vm, p, DESIRED_REVERTED, &why);

@@ -86,6 +86,11 @@ void desired_hold_save(struct vm *vm)
 		log_msg(LOG_ERR, vm->entry.name, "which patches were taken out by hand cannot be kept: %s", strerror(-r));
 }
 
+void desired_hold_why(struct err *ret)
+{
+	err_set(ret, ERR_FAILED, ECANCELED, NULL, "somebody took it out; it stays out until the guest boots anew, or 'vmpoke apply'");
+}
+
 static size_t held_index(const struct desired *d, const char *patch)
 {
 	json_t *name;

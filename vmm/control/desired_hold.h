@@ -10,6 +10,9 @@ void desired_hold_load(struct vm *vm);
 /* Writes both; without names the file goes. Failures are logged: then it is forgotten with this daemon. */
 void desired_hold_save(struct vm *vm);
 
+/* The sentence for it. */
+void desired_hold_why(struct err *ret);
+
 bool desired_holds(const struct desired *d, const char *patch);
 /* Do not save. */
 void desired_hold(struct desired *d, const char *patch);
