@@ -93,19 +93,21 @@ kernel_image() { "$root/tests/fetch" "kernel-$1"; }
 
 # --- VMs ---
 
-# vm_start NAME [-k 6.1|6.12] [-q 7|10] [-s CPUS] [-t single|multi] [-c CMDLINE] [-- QEMU ARGS...]
+# vm_start NAME [-k 6.1|6.12] [-q 7|10] [-s CPUS] [-t single|multi] [-c CMDLINE] [-i] [-- QEMU ARGS...]
+# -i: the guest comes later (-incoming), and is not waited for.
 # Files in $work/NAME: console, qmp (for vmpoked), mon (our own monitor), cmd (guest commands).
 # 2: this QEMU or kernel is not to be had, $WHY says which.
 vm_start() {
-	local name=$1 kernel=6.1 qemu=7 smp=2 thread=multi cmdline='' dir=$work/$1 image command opt OPTIND=1
+	local name=$1 kernel=6.1 qemu=7 smp=2 thread=multi cmdline='' incoming='' dir=$work/$1 image command opt OPTIND=1
 	shift
-	while getopts k:q:s:t:c: opt; do
+	while getopts k:q:s:t:c:i opt; do
 		case $opt in
 		k) kernel=$OPTARG ;;
 		q) qemu=$OPTARG ;;
 		s) smp=$OPTARG ;;
 		t) thread=$OPTARG ;;
 		c) cmdline=$OPTARG ;;
+		i) incoming=yes ;;
 		*) return 1 ;;
 		esac
 	done
@@ -123,6 +125,7 @@ vm_start() {
 		-append "console=ttyS0 quiet panic=-1 $cmdline" "$@" >"$dir/qemu.log" 2>&1 </dev/null &
 	vm_pid[$name]=$!
 	exec {vm_fd[$name]}<>"$dir/cmd.in"
+	[ -z "$incoming" ] || return 0
 	# A guest that panics would boot again and hide it.
 	until_ok 60 vm_seen "$name" '^UP |Kernel panic' && vm_seen "$name" '^UP ' ||
 		why "the guest did not come up: $(tail -qn 1 "$dir/qemu.log" "$dir/console" | tr -d '\r' | tr '\n' ' ')"
