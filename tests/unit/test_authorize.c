@@ -140,6 +140,36 @@ static void test_rules(void **state)
 	qmp_client_free(rw);
 }
 
+/* Whatever word a client has for a VM, the rule is about its name. */
+static void test_uuid(void **state)
+{
+	static const char uuid[] = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0";
+	struct err e;
+
+	(void)state;
+	write_config("[allow us]\nusers = %u\nmay = manage\n[allow some]\nusers = %u\nmay = monitor\nvms = 4* web*\n", getuid(), getuid());
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	json_decref(call_ok(rw, "vm-add", json_pack("{s:s, s:s, s:s}", "name", "ok", "qmp", "/tmp/ok", "uuid", uuid)));
+	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
+	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", uuid), ERR_REFUSED, &e); /* "4*" is not for it */
+	assert_non_null(strstr(e.text, "to 'ok'"));
+	write_config("[allow us]\nusers = %u\nmay = *\nvms = ok\n", getuid());
+	kill(program.pid, SIGHUP);
+	for (int i = 0;; i++) {
+		json_t *vms = call_ok(rw, "query-vms", NULL);
+		size_t n = json_array_size(vms);
+		json_decref(vms);
+		if (n == 1)
+			break;
+		poll(NULL, 0, 5);
+		assert_true(i < 1000);
+	}
+	json_decref(call_ok(rw, "patch-apply", json_pack("{s:s, s:s}", "vm", uuid, "text", "x")));
+	audited("done", "patch-apply", "ok", "");
+	qmp_client_free(rw);
+}
+
 /* SIGHUP: the new policy at once, for clients that are connected as well; a bad file changes nothing. */
 static void test_reload(void **state)
 {
@@ -260,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_without_a_file, init, stop),
 		cmocka_unit_test_setup_teardown(test_rules, init, stop),
+		cmocka_unit_test_setup_teardown(test_uuid, init, stop),
 		cmocka_unit_test_setup_teardown(test_reload, init, stop),
 		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),
 		cmocka_unit_test_setup_teardown(test_no_audit_no_deed, init, stop),

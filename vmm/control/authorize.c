@@ -46,10 +46,18 @@ static const char *arg_text(json_t *args, const char *name)
 	return json_string_value(json_object_get(args, name));
 }
 
-/* The VM is called "name" where it is about to be one, "pattern" where it may be several. */
-static void entry_vm(struct audit_entry *x, json_t *args, struct policy_request *r)
+/* Rules are about names: a VM may be asked for by other words, too. What is not there has no other name. */
+static const char *canonical_name(struct daemon *d, const char *vm)
 {
-	const char *vm = arg_text(args, "vm");
+	const struct vm *found = vm ? vm_find(d, vm, NULL) : NULL;
+
+	return found ? found->entry.name : vm;
+}
+
+/* The VM is called "name" where it is about to be one, "pattern" where it may be several. */
+static void entry_vm(struct daemon *d, struct audit_entry *x, json_t *args, struct policy_request *r)
+{
+	const char *vm = canonical_name(d, arg_text(args, "vm"));
 
 	if (!vm && x->class == SCHEMA_CLASS_MANAGE)
 		vm = arg_text(args, "name");
@@ -152,7 +160,7 @@ static int decide(struct daemon *d, struct audit_entry *x, struct session *s, co
 		entry_job(d, x, args);
 	if (x->class == SCHEMA_CLASS_SESSION)
 		return 0;
-	entry_vm(x, args, &r);
+	entry_vm(d, x, args, &r);
 	if (cmd->class == SCHEMA_CLASS_JOB && x->vm[0])
 		r.vm = x->vm;
 	r.class = x->class;
