@@ -57,6 +57,8 @@
 	  .doc = "fd:NAME with the name of a getfd: the file the guest's kernel came from (vmlinuz or vmlinux), for kinds " \
 		 "that need it; a machine of our own has it already" }
 
+#define ARG_PROGRESS { "progress", SCHEMA_BOOL, true, .doc = "tell JOB_PROGRESS events (false)" }
+
 #define RET_VM { "vm", SCHEMA_STR, .doc = "the VM" }
 /* What query-vm says of one VM; also the answer of vm-add and each element of query-vms. */
 #define RET_VM_OBJECT \
@@ -331,7 +333,7 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_CHECK, .read_only = true,
 	  .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
-		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_JOB_ID },
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_PROGRESS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "sites_detail", SCHEMA_ARRAY,
 			 .doc = "objects {address, symbol, old, new}" },
@@ -340,12 +342,12 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_APPLY, .to_worker = true,
 	  .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS,
-		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_JOB_ID },
+		    ARG_AGENT_USE, ARG_VMLINUX, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_PROGRESS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-revert", "Puts the old bytes of a patch back.",
 	  .class = SCHEMA_CLASS_REVERT, .to_worker = true, .job = true,
 	  .args = { ARG_VM, ARG_TEXT, ARG_PATCH, ARG_FILENAME, ARG_TIMEOUT, ARG_MODE, ARG_TRAPS, ARG_AGENT_USE,
-		    ARG_BY, ARG_JOB_ID },
+		    ARG_BY, ARG_PROGRESS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION } },
 	{ "patch-replace", "One patch out, another in: two transactions, the second planned before the first begins. In between the "
 			   "guest runs without either; when the second fails the old patch is put back.",
@@ -355,7 +357,7 @@ const struct schema_command schema_command_table[] = {
 		    ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME,
 		    { "timeout", SCHEMA_INT, true, .max = MS_MAX,
 		      .doc = "milliseconds until the work gives up (10000): half of it for each" },
-		    ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_JOB_ID },
+		    ARG_MODE, ARG_TRAPS, ARG_AGENT_USE, ARG_MANIFEST, ARG_SIGNATURE, ARG_BY, ARG_PROGRESS, ARG_JOB_ID },
 	  .returns = { RET_OPERATION,
 		       { "replaced", SCHEMA_STR, .doc = "name of the old patch" },
 		       { "transactions", SCHEMA_INT, .doc = "2: the guest ran without either in between" } } },
@@ -542,6 +544,11 @@ const struct schema_event schema_event_table[] = {
 		    { "symbol", SCHEMA_STR, .doc = "the same as symbol and offset" },
 		    { "hits", SCHEMA_INT, .doc = "so far" },
 		    { "elapsed_us", SCHEMA_INT, .doc = "since it began" } } },
+	{ "JOB_PROGRESS", "Work on a patch comes to a phase; for a command with \"progress\". None is told while all vCPUs "
+			  "stand still, and 100 a second at most.",
+	  .data = { RET_VM,
+		    { "id", SCHEMA_STR, true, .doc = "the job" },
+		    { "phase", SCHEMA_STR, .doc = "resolve, check, trap, sync, write or verify" } } },
 	{ "JOB_STATUS_CHANGE", "A job began, was asked to stop, or concluded.",
 	  .data = { { "id", SCHEMA_STR, .doc = "the job" },
 		    { "status", SCHEMA_STR, .doc = "running, aborting or concluded" },

@@ -115,6 +115,20 @@ some_fail() {
 	expect_eq "VM of that pid" "$(field .vm)" a
 }
 
+# Shown to a person and to nobody else, and gone at the end.
+progress() {
+	on_terminal "$build/vmpoke" apply a "$root/tests/demo.yaml" -- \
+		'?a: resolve' '?a: check' '?a: sync' '?\x1b\[K\x1b\[32mapplied\x1b\[0m getpgrp-is-4242 to a' || return
+	vp_ok --json status a getpgrp-is-4242 || return
+	on_terminal "$build/vmpoke" -q revert a getpgrp-is-4242 -- '?getpgrp-is-4242 on a' || return
+	! grep -q 'a: ' "$work/shown" || why "-q shows it too" || return
+	vp_ok apply a "$root/tests/demo.yaml" || return
+	expect_eq "standard error in a pipe" "$ERR" "" || return
+	vp_ok revert a getpgrp-is-4242 || return
+	on_terminal "$build/vmpoke" apply a ./nowhere.yaml -- "?cannot read './nowhere.yaml'" || return
+	on_terminal "$build/vmpoke" check a nothing -- "?a: resolve" "?no patch named 'nothing'"
+}
+
 run_case "two VMs registered" setup
 [ $failures = 0 ] || finish
 run_case "list --watch on a terminal" watched
@@ -124,5 +138,6 @@ run_case "colours" colours
 run_case "several VMs at once" several
 run_case "a guest" real_guest
 run_case "some of several fail" some_fail
+run_case "phases of a patch on a terminal" progress
 run_case "daemon stops" daemon_stop
 finish

@@ -216,6 +216,7 @@ static void change(struct fake *f, const char *id, const char *state, json_t *ar
 static void count_hits(struct fake *f, const char *id)
 {
 	send_event(f, "COUNT_PROGRESS", json_pack("{s:s, s:i}", "vm", f->name, "hits", 1));
+	send_event(f, "JOB_PROGRESS", json_pack("{s:s, s:s}", "vm", f->name, "phase", "check"));
 	cancelled(f, 60000);
 	send_return(f, id, json_pack("{s:s, s:i, s:s}", "vm", f->name, "hits", 2, "ended", "asked"));
 }

@@ -136,7 +136,7 @@ static int child(const char *point, unsigned n)
 	int r = fault_arm(spec);
 	if (r == 0)
 		r = txlog_begin(&s, t, &e);
-	txlog_init(&log, &s, t->number, NULL);
+	txlog_init(&log, &s, t, NULL);
 	if (r == 0)
 		r = poke_run(&live->base, &arch_x86_64, t->plan, &live->quiesce, &log.ops, 5000000, &stats, &e);
 	if (r == 0)

@@ -541,6 +541,7 @@ static void test_count_ends_with_its_client(void **state)
 	assert_true(raw_line(fd, line, sizeof(line)) > 0);
 	raw_send(fd, request);
 	json_decref(wait_event(client, "COUNT_PROGRESS", "ok"));
+	json_decref(wait_event(client, "JOB_PROGRESS", "ok"));
 	close(fd);
 	wait_no_jobs();
 	json_decref(call_ok(client, "vm-count", count_args("mine")));

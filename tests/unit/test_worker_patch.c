@@ -443,12 +443,128 @@ static void test_payload_in_use(void **state)
 	json_decref(args);
 }
 
+/* What the worker has sent so far: the phases of JOB_PROGRESS, in order, each with a blank. */
+static void phases(char *ret, size_t cap)
+{
+	char buf[16384];
+	ssize_t n = recv(w.peer, buf, sizeof(buf) - 1, MSG_DONTWAIT);
+
+	*ret = '\0';
+	buf[n > 0 ? n : 0] = '\0';
+	for (char *line = strtok(buf, "\r\n"); line; line = strtok(NULL, "\r\n")) {
+		json_auto_t *message = json_loads(line, 0, NULL);
+		json_t *data = json_object_get(message, "data");
+		const char *event = json_string_value(json_object_get(message, "event"));
+
+		if (!event || strcmp(event, "JOB_PROGRESS") != 0)
+			continue;
+		assert_string_equal(json_string_value(json_object_get(data, "vm")), "web1");
+		assert_string_equal(json_string_value(json_object_get(data, "id")), "j1");
+		snprintf(ret + strlen(ret), cap - strlen(ret), "%s ", json_string_value(json_object_get(data, "phase")));
+	}
+}
+
+static void told(int (*command)(struct session *, json_t *, json_t **, struct err *), const char *state, bool changed,
+		 const char *want)
+{
+	json_auto_t *args = json_pack("{s:b, s:s}", "progress", 1, "job-id", "j1");
+	char got[256];
+
+	session_progress_begin(&w.s, args);
+	run(command, state, changed);
+	session_progress_end(&w.s);
+	phases(got, sizeof(got));
+	assert_string_equal(got, want);
+}
+
+/* Nothing after "sync": then the guest stands still. */
+static void test_progress(void **state)
+{
+	char got[256];
+
+	(void)state;
+	told(command_patch_check, "applicable", false, "resolve check ");
+	told(command_patch_apply, "applied", true, "resolve check sync ");
+	told(command_patch_revert, "reverted", true, "resolve check sync ");
+	run(command_patch_apply, "applied", true); /* nobody asked */
+	phases(got, sizeof(got));
+	assert_string_equal(got, "");
+}
+
+/* What goes on with live vCPUs is told to the end; of a flood only so much. */
+static void test_progress_states(void **state)
+{
+	json_auto_t *args = json_pack("{s:b, s:s}", "progress", 1, "job-id", "j1");
+	char got[8192];
+	size_t n = 0;
+
+	(void)state;
+	session_progress_begin(&w.s, args);
+	for (int at = POKE_PLANNED; at < POKE_STATE_COUNT; at++)
+		session_progress_state(&w.s, POKE_MODE_STAGED, (enum poke_state)at);
+	phases(got, sizeof(got));
+	assert_string_equal(got, "sync trap sync write verify ");
+	for (int i = 0; i < 1000; i++)
+		session_progress(&w.s, i % 2 ? "trap" : "sync");
+	session_progress_end(&w.s);
+	phases(got, sizeof(got));
+	for (const char *at = got; (at = strchr(at, ' ')); at++)
+		n++;
+	assert_in_range(n, 50, 150); /* 100 a second, less what was told before */
+}
+
+/* An idle worker has no symbol tables, and nobody notices but by its size. */
+static void test_rest(void **state)
+{
+	(void)state;
+	run(command_patch_apply, "applied", true);
+	session_used(&w.s);
+	assert_true(session_rest(&w.s) > 0);
+	struct guest_symbol found;
+	assert_int_equal(guest_symbol_get(w.s.guest, 0, &found), 0);
+	w.s.rest_due_us = 1;
+	assert_int_equal(session_rest(&w.s), -1);
+	assert_int_equal(guest_symbol_get(w.s.guest, 0, &found), -ERANGE);
+	assert_string_equal(guest_facts(w.s.guest)->build_id_hex, w.s.patches.first->begin->boot.build_id);
+	assert_int_equal(session_rest(&w.s), -1);
+	run(command_patch_apply, "applied", false);
+	run(command_patch_revert, "reverted", true);
+	assert_int_equal(byte(), 0x90);
+}
+
+static int info_needs_pause(struct backend *b, struct backend_info *ret, struct err *e)
+{
+	vm_info(b, ret, e);
+	ret->caps &= ~(unsigned)BACKEND_LIVE_READ;
+	return 0;
+}
+
+/* Where looking again would stop the VM the tables stay. */
+static void test_rest_costs_no_pause(void **state)
+{
+	static struct backend_ops ops;
+	struct guest_symbol found;
+
+	(void)state;
+	ops = vm_ops;
+	ops.info = info_needs_pause;
+	w.base.ops = &ops;
+	run(command_patch_check, "applicable", false);
+	w.s.rest_due_us = 1;
+	assert_int_equal(session_rest(&w.s), -1);
+	assert_int_equal(guest_symbol_get(w.s.guest, 0, &found), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_there_and_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_boot_unseen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_done_after_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_progress_states, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rest_costs_no_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recovery_must_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent_monitor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_function_without_agent, setup, teardown),

@@ -242,7 +242,9 @@ static void on_event(struct worker *w, const char *name, json_t *data)
 		return;
 	event_forward(vm, name, data);
 	desired_event(vm, name, data);
-	vm_refresh(vm);
+	/* Work that goes on has changed nothing that is known of the VM. */
+	if (strcmp(name, "COUNT_PROGRESS") != 0 && strcmp(name, "JOB_PROGRESS") != 0)
+		vm_refresh(vm);
 }
 
 static void on_died(struct worker *w, const char *why, unsigned restart_ms)

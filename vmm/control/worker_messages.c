@@ -181,7 +181,7 @@ static void handle_event(struct worker *w, const char *name, json_t *data)
 		w->ops->failed(w, &e);
 	} else if (w->state == WORKER_READY &&
 		   (strcmp(name, "VM_STATE_CHANGE") == 0 || strcmp(name, "PATCH_STATUS_CHANGE") == 0 ||
-		    strcmp(name, "COUNT_PROGRESS") == 0 || strcmp(name, "GUEST_RESET") == 0)) {
+		    strcmp(name, "COUNT_PROGRESS") == 0 || strcmp(name, "JOB_PROGRESS") == 0 || strcmp(name, "GUEST_RESET") == 0)) {
 		w->ops->event(w, name, data);
 	} else {
 		worker_fail(w, "it sent the event %.32s, which it must not", name);

@@ -86,7 +86,7 @@ static int carry_out_in(struct agent_use *use, struct transaction *t, json_t *ar
 		return r;
 	}
 	uint64_t now = now_us();
-	txlog_init(&log, s, t->number, json_string_value(json_object_get(args, "job-id")));
+	txlog_init(&log, s, t, json_string_value(json_object_get(args, "job-id")));
 	log.ops.timeline = trace_begin(s);
 	r = poke_run(s->backend, arch_of(s->info.arch), t->plan, &use->ops, &log.ops,
 		     deadline_us > now ? deadline_us - now : 0, stats, e);
@@ -174,6 +174,7 @@ static int plan_as_asked(struct session *s, struct prepared *p, json_t *args, js
 		worker_agent_explain(s, args, e);
 		return r;
 	}
+	session_progress(s, "check");
 	r = p->plan->n_sites ? choose(s, args, p->plan, e) : 0;
 	return r < 0 ? r : worker_agent_check(s, args, p->plan, ret, e);
 }
@@ -238,6 +239,7 @@ int command_patch_apply(struct session *s, json_t *args, json_t **ret, struct er
 	json_auto_t *agent = NULL;
 	int r = check_words(args, e);
 
+	session_progress(s, "resolve");
 	if (r == 0)
 		r = prepare_file(s, args, &p, e);
 	if (r == 0)
@@ -271,6 +273,7 @@ int command_patch_check(struct session *s, json_t *args, json_t **ret, struct er
 	json_auto_t *agent = NULL;
 	int r = check_words(args, e);
 
+	session_progress(s, "resolve");
 	if (r == 0)
 		r = prepare_file(s, args, &p, e);
 	if (r == 0)
@@ -305,6 +308,7 @@ static int revert_applied(struct session *s, struct patch_record *in, const stru
 
 	if (r < 0)
 		return err_set(e, ERR_FAILED, -r, NULL, "out of memory");
+	session_progress(s, "check");
 	r = choose(s, args, inverse, e);
 	if (r == 0)
 		r = probes_check(s, inverse, e);
@@ -377,6 +381,7 @@ int command_patch_revert(struct session *s, json_t *args, json_t **ret, struct e
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
 	int r = check_words(args, e);
 
+	session_progress(s, "resolve");
 	if (r == 0)
 		r = revert_name(s, args, &p, e);
 	if (r == 0)

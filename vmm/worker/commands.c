@@ -56,8 +56,10 @@ void command_answer(struct session *s, const struct qmp_request *req)
 {
 	struct err e = { 0 };
 	json_t *value = NULL;
-	int r = run(s, req, &value, &e);
 
+	session_progress_begin(s, req->args);
+	int r = run(s, req, &value, &e);
+	session_progress_end(s);
 	session_release(s);
 	/* Events that came in with a reply are buffered: nobody would wake us for them. */
 	session_events(s);

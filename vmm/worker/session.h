@@ -25,6 +25,14 @@ struct session_memory {
 
 struct machine;
 
+/* Who is told how far the work is; see session_progress_begin(). */
+struct job_progress {
+	bool wanted;
+	const char *job_id, *phase; /* phase: the last one told; "" none yet */
+	uint64_t since_us;	    /* now_us(): of this second ... */
+	unsigned told;		    /* ... so many events */
+};
+
 struct session {
 	struct backend_target target; /* borrowed strings */
 	const char *backend_name;
@@ -60,6 +68,7 @@ struct session {
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
 	struct trace trace;	 /* of the last transaction of this worker */
+	struct job_progress progress;
 	uint64_t rest_due_us;	 /* now_us(): when memory of no more use is given back; 0: it has been */
 	int recovered;		 /* transactions finished or undone and not told of yet */
 };
@@ -137,6 +146,15 @@ int session_hold_traps(struct session *s, struct err *e);
 void session_release(struct session *s);
 /* The same for who stops a running VM himself, whatever the backend can read live. */
 int session_hold_paused(struct session *s, struct err *e);
+
+/*
+ * JOB_PROGRESS events of a request that asked for them ("progress"; args must outlive it): the phase the work
+ * comes to, one of resolve, check, trap, sync, write, verify; _state() for what poke_run() logs.
+ */
+void session_progress_begin(struct session *s, json_t *args);
+void session_progress_end(struct session *s);
+void session_progress(struct session *s, const char *phase);
+void session_progress_state(struct session *s, enum poke_mode mode, enum poke_state state);
 
 /* Sends PATCH_STATUS_CHANGE. */
 void session_tell_patch(struct session *s, const char *patch, const char *state, bool changed);

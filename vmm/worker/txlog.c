@@ -100,6 +100,7 @@ static int log_state(struct poke_log *log, enum poke_state state, bool was_runni
 
 	l->state = state;
 	l->running = was_running;
+	session_progress_state(l->session, l->mode, state);
 	int r = txlog_state(l->session, l->txn, state, was_running, e);
 	state_fault_point(state);
 	return r;
@@ -112,11 +113,11 @@ static bool log_cancelled(struct poke_log *log)
 	return control_cancelled(l->session->control, l->job_id);
 }
 
-void txlog_init(struct txlog *l, struct session *s, uint64_t txn, const char *job_id)
+void txlog_init(struct txlog *l, struct session *s, const struct transaction *t, const char *job_id)
 {
 	*l = (struct txlog){
 		.ops = { .state = log_state, .cancelled = log_cancelled },
-		.session = s, .txn = txn, .job_id = job_id, .state = POKE_PLANNED,
+		.session = s, .txn = t->number, .mode = t->plan->mode, .job_id = job_id, .state = POKE_PLANNED,
 	};
 }
 

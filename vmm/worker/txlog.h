@@ -22,11 +22,12 @@ struct txlog {
 	struct poke_log ops;
 	struct session *session;
 	uint64_t txn;
+	enum poke_mode mode;
 	const char *job_id; /* cancelled by this name; NULL: cannot be */
 	enum poke_state state; /* the last one told */
 	bool running;	       /* with it: the VM ran before */
 };
-void txlog_init(struct txlog *l, struct session *s, uint64_t txn, const char *job_id);
+void txlog_init(struct txlog *l, struct session *s, const struct transaction *t, const char *job_id);
 
 /*
  * Writes the end record, updates the session's patches (t is taken) and tells
