@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/targets.h"
 
 static void options_print(struct cli *c, unsigned groups, bool everywhere)
 {
@@ -21,6 +22,9 @@ static void options_print(struct cli *c, unsigned groups, bool everywhere)
 	}
 }
 
+#define VM_HELP "VM is a registered name, a UUID, pid:N, qmp:PATH, or a pattern such as 'web*'.\n"
+#define PATCH_HELP "PATCH is a patch file (*.yaml, or any path) or the name of a patch applied to that VM before.\n"
+
 int cli_help_all(struct cli *c)
 {
 	size_t n;
@@ -37,8 +41,7 @@ int cli_help_all(struct cli *c)
 	options_print(c, 0, true);
 	fputs("\nOptions of some verbs (see 'vmpoke help VERB'):\n", c->out.stream);
 	options_print(c, ~0u, false);
-	fputs("\nVM is a registered name, a UUID, pid:N, qmp:PATH, or a pattern such as 'web*'.\n"
-	      "PATCH is a patch file (*.yaml, or any path) or the name of a patch applied to that VM before.\n"
+	fputs("\n" VM_HELP PATCH_HELP
 	      "Exit codes: 0 done, 1 failed, 2 usage, 3 no, 4 not found, 5 refused, 6 timed out,\n"
 	      "7 vmpoked unreachable, 8 partly failed, 9 the guest needs attention.\n", c->out.stream);
 	return 0;
@@ -48,6 +51,8 @@ int cli_help_verb(struct cli *c, const struct cli_verb *verb)
 {
 	fprintf(c->out.stream, "Usage: vmpoke [OPTIONS] %s%s%s\n\n%s\n", verb->name, *verb->args ? " " : "", verb->args,
 		verb->help);
+	if (cli_verb_takes_vm(verb))
+		fprintf(c->out.stream, "\n%s%s", VM_HELP, strstr(verb->args, "VM PATCH") ? PATCH_HELP : "");
 	if (verb->options) {
 		fputs("\nOptions of this verb:\n", c->out.stream);
 		options_print(c, verb->options, false);
