@@ -186,14 +186,13 @@ static void complete_members(struct cli *c, const struct line *l, json_t *list, 
 }
 
 /* Those that are in; what can be put in again as well, and files. */
-static void complete_patches(struct cli *c, const struct line *l)
+static void complete_patches(struct cli *c, const struct line *l, bool puts_in)
 {
-	bool puts_in = l->verb->options & CLI_OPT_VMLINUX;
 	json_auto_t *answer = NULL;
 
-	if (puts_in)
+	if (puts_in || !cli_verb_takes_vm(l->verb))
 		files(c);
-	if (l->n_args == 0)
+	if (l->n_args == 0 || !cli_verb_takes_vm(l->verb))
 		return;
 	answer = ask(c, puts_in ? "query-history" : "query-patches", json_pack("{s:s}", "vm", l->args[0]), JSON_OBJECT);
 	if (puts_in)
@@ -215,16 +214,25 @@ static size_t arg_word(const char *args, int i, const char **ret)
 	return strcspn(p, " ]");
 }
 
+static bool is_word(const char *word, size_t len, const char *what)
+{
+	return strlen(what) == len && memcmp(word, what, len) == 0;
+}
+
 static void complete_arg(struct cli *c, const struct line *l)
 {
 	const char *word;
 	size_t len = arg_word(l->verb->args, l->n_args + c->options.all, &word);
 
-	if (len == 2 && memcmp(word, "VM", 2) == 0)
+	if (is_word(word, len, "VM"))
 		complete_vms(c, l);
-	else if (len == 5 && memcmp(word, "PATCH", 5) == 0)
-		complete_patches(c, l);
-	else if (len == 4 && memcmp(word, "VERB", 4) == 0)
+	else if (is_word(word, len, "PATCH") || is_word(word, len, "NEW"))
+		complete_patches(c, l, is_word(word, len, "NEW") || l->verb->options & CLI_OPT_VMLINUX);
+	else if (is_word(word, len, "OLD"))
+		complete_patches(c, l, false);
+	else if (is_word(word, len, "FILE"))
+		files(c);
+	else if (is_word(word, len, "VERB"))
 		complete_verbs(c, l);
 }
 

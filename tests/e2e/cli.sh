@@ -63,7 +63,10 @@ watch_ends_with_the_daemon() {
 both_run() { vp list && [ "$(grep -c running <<<"$OUT")" = 2 ]; }
 
 colours() {
-	on_terminal "$build/vmpoke" list -- '?\x1b\[32mrunning\x1b\[0m' || return
+	on_terminal "$build/vmpoke" list -- '?web0 .*\x1b\[32mrunning\x1b\[0m(.|\n)*web1 .*tcg' || return
+	# The styles take no room in the columns.
+	expect_eq "columns" "$(sed 's/\x1b\[[0-9;]*m//g' "$work/shown" | tr -d '\r' | awk '{ print index($0, "1      tcg") }' | tr '\n' ' ')" \
+		"0 16 16 " || return
 	NO_COLOR=1 on_terminal "$build/vmpoke" list -- '?running' || return
 	! grep -q $'\033' "$work/shown" || why "colours in spite of NO_COLOR" || return
 	TERM=dumb on_terminal "$build/vmpoke" list -- '?running' || return

@@ -83,6 +83,8 @@ paths() {
 	touch fix.yaml 'with space.yaml'
 	completes "fix.yaml with space.yaml " apply web1 "" || return
 	completes "fix.yaml " check --all fi || return
+	completes "fix.yaml " replace web1 old fi || return
+	completes "fix.yaml " manifest fi || return
 	completes "fix.yaml " run m --kernel fi || return
 	completes "fix.yaml " run m --kernel = fi || return
 	cd "$dir" || return
