@@ -36,7 +36,7 @@ int list_print(struct cli *c, json_t *vms, size_t rows, struct err *e)
 	static const char *const heads[] = { "NAME", "STATE", "VCPUS", "ACCEL", "PATCHES", "RELEASE" };
 	static const char *const keys[] = { "name", "state", "vcpus", "accel", "patches", "release" };
 	size_t all = json_array_size(vms), n = all < rows ? all : rows;
-	_cleanup_free_ const char **cells = calloc(n + 1, sizeof(keys));
+	_cleanup_free_ const char **cells = calloc(n ? n : 1, sizeof(keys));
 
 	if (!cells)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");

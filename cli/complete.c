@@ -142,7 +142,7 @@ static void complete_value(struct cli *c, const struct line *l)
 		if (strcmp(w->option, l->value->name) == 0)
 			complete_words(c, l, w->words);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		if (strcmp(l->value->arg, paths[i]) == 0)
+		if (l->value->arg && strcmp(l->value->arg, paths[i]) == 0)
 			files(c);
 }
 
