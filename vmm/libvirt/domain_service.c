@@ -18,23 +18,6 @@ static void call(struct domain *d, enum domain_call what, const char *command, j
 		d->call = what;
 }
 
-static void call_add(struct domain *d)
-{
-	json_t *args = json_pack("{s:s, s:s, s:s, s:s}", "name", d->vm, "qmp", d->qmp, "uuid", d->uuid, "origin", d->manager->origin);
-
-	if (args && d->gdb[0])
-		json_object_set_new(args, "gdb", json_string(d->gdb));
-	if (args && d->facts.agent[0])
-		json_object_set_new(args, "agent", json_sprintf("unix:%s", d->facts.agent));
-	call(d, CALL_ADD, "vm-add", args);
-}
-
-/* The patches that may be in the guest go with it: they are not ours to wait for. */
-static void call_remove(struct domain *d)
-{
-	call(d, CALL_REMOVE, "vm-remove", json_pack("{s:s, s:b, s:s}", "vm", d->vm, "keep-patches", 1, "origin", d->manager->origin));
-}
-
 /* The records that came with the domain, or NULL. */
 static json_t *records_read(struct domain *d)
 {
@@ -49,6 +32,35 @@ static json_t *records_read(struct domain *d)
 		log_msg(LOG_WARNING, d->vm, "the patches that came with it cannot be read: %s", e.text);
 	}
 	return records;
+}
+
+/* What came with it is not to be applied a second time: rules wait until it was adopted. */
+static bool brings_patches(struct domain *d)
+{
+	json_t *records = records_read(d);
+	bool some = json_array_size(records) > 0;
+
+	json_decref(records);
+	return some;
+}
+
+static void call_add(struct domain *d)
+{
+	json_t *args = json_pack("{s:s, s:s, s:s, s:s}", "name", d->vm, "qmp", d->qmp, "uuid", d->uuid, "origin", d->manager->origin);
+
+	if (args && d->gdb[0])
+		json_object_set_new(args, "gdb", json_string(d->gdb));
+	if (args && d->facts.agent[0])
+		json_object_set_new(args, "agent", json_sprintf("unix:%s", d->facts.agent));
+	if (args && brings_patches(d))
+		json_object_set_new(args, "adopt", json_true());
+	call(d, CALL_ADD, "vm-add", args);
+}
+
+/* The patches that may be in the guest go with it: they are not ours to wait for. */
+static void call_remove(struct domain *d)
+{
+	call(d, CALL_REMOVE, "vm-remove", json_pack("{s:s, s:b, s:s}", "vm", d->vm, "keep-patches", 1, "origin", d->manager->origin));
 }
 
 static void call_adopt(struct domain *d)
