@@ -492,7 +492,8 @@ const struct schema_command schema_command_table[] = {
 			 .doc = "{uptime_us, rss, vms, workers, clients, clients_read_only (of these), jobs, refused}: rss in bytes, "
 				"refused counts requests" },
 		       { "vms", SCHEMA_ARRAY,
-			 .doc = "objects {vm, state, patches, worker_rss, worker_deaths, barriers, forced_exits, steps, retries, changes: "
+			 .doc = "objects {vm, state, patches, worker_rss, worker_deaths, barriers, forced_exits, steps, retries, "
+				"desired: [{state, count}] of install rules, changes: "
 				"[{operation: apply, revert or replace, result: changed, unchanged, refused, timeout, attention or failed, "
 				"mode (of changed), count}], pause: {count, sum_us, max_us, buckets: [{up_to_us, count}]}}: the longest "
 				"pause of each change; what lies above the last bucket, 100000, is in count alone" },

@@ -249,6 +249,20 @@ override_refused() {
 	refused override "override 'mode'" apply a "$work/gone.yaml" --mode stopped
 }
 
+# A rule is judged when it is installed, and again when it applies its patch.
+install_rules() {
+	refused unsigned 'not signed' install a "$work/plain.yaml" || return
+	signed gone ours --serial 4 || return
+	vp_ok install a "$work/gone.yaml" || return
+	until_ok 60 applied_by_rule || why "the audit file ends with: $(audit_last .)" || return
+	expect_eq "getpgrp" "$(vm_pgrp a)" 4244 || return
+	vp_ok revert a gone && vp_ok revoke gone "$ours" || return
+	refused revoked 'serial 4 .* is revoked' install a "$work/gone.yaml" --priority 5 || return
+	vp_ok uninstall a gone || return
+	signed gone ours --serial 5
+}
+applied_by_rule() { [[ $(audit_last '[.result, .patch, .key, .allowed_by] | join(" ")') == "done gone $ours install-rule-"* ]]; }
+
 policy_of_other_vms() {
 	config elsewhere
 	reload || return
@@ -334,6 +348,7 @@ run_case "a manifest without a signature" unsigned_manifest
 run_case "a user without the right" unauthorised_user
 run_case "a user who may because of a group" member_of_a_group
 run_case "an override that is not allowed" override_refused
+run_case "install rules" install_rules
 run_case "a policy for other VMs, by SIGHUP" policy_of_other_vms
 run_case "counters, and metrics as Prometheus reads them" figures
 run_case "metrics are for those who may monitor" metrics_of_a_stranger

@@ -243,6 +243,13 @@ static void test_query(void **state)
 	assert_int_equal(json_array_size(json_object_get(json_array_get(vms, 0), "changes")), 1);
 	assert_int_equal(json_array_size(json_object_get(json_array_get(vms, 1), "changes")), 0);
 	json_decref(stats);
+	json_decref(call_ok(rw, "rule-add", json_pack("{s:s, s:s}", "pattern", "oth*", "text",
+						      "vmpoke: 1\nname: fix\nsites:\n  - { at: f, kind: return, value: 1 }\n")));
+	stats = call_ok(c, "query-stats", json_pack("{s:s}", "vm", "other"));
+	vms = json_object_get(json_array_get(json_object_get(stats, "vms"), 0), "desired");
+	assert_int_equal(json_array_size(vms), 1); /* one rule, whatever it has come to by now */
+	assert_int_equal(get_int(json_array_get(vms, 0), "count"), 1);
+	json_decref(stats);
 	stats = call_ok(c, "query-stats", json_pack("{s:i}", "count", 1));
 	assert_int_equal(get_int(stats, "next"), 1);
 	json_decref(stats);

@@ -26,6 +26,11 @@ static const char *const state_names[] = {
 	[DESIRED_ATTENTION] = "attention",
 };
 
+const char *desired_state_name(enum desired_state state)
+{
+	return state_names[state];
+}
+
 struct desired_patch *desired_find(struct desired *d, const char *patch)
 {
 	for (size_t i = 0; patch && i < d->n; i++)

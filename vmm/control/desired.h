@@ -25,6 +25,7 @@ enum desired_state {
 	DESIRED_REVERTED, /* somebody took it out; it stays out until the next boot */
 	DESIRED_OTHER_KERNEL, /* the rule is for another build-id */
 	DESIRED_ATTENTION, /* the guest's text is neither old nor new */
+	DESIRED_STATES,
 };
 
 /* One rule that matches the VM. */
@@ -83,6 +84,9 @@ void desired_await_adoption(struct vm *vm);
 
 /* Sets o["desired"], o["as_desired"] and o["settled"]. */
 void desired_add_json(const struct vm *vm, json_t *o);
+
+/* "waiting" and so on. */
+const char *desired_state_name(enum desired_state state);
 
 /* What one rule has come to in this VM: {vm, state, why?}; NULL when it has nothing to do with it. */
 json_t *desired_rule_json(const struct vm *vm, unsigned rule);

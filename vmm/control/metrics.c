@@ -184,6 +184,14 @@ static void max_of(struct page *p, const struct vm *vm)
 	fprintf(p->f, "vmpoke_longest_pause_seconds{vm=\"%s\"} %.6f\n", vm->entry.name, (double)vm->stats.pause_max_us / 1e6);
 }
 
+static void desired_of(struct page *p, const struct vm *vm)
+{
+	for (int state = 0; state < DESIRED_STATES; state++)
+		if (stats_desired(vm, state))
+			fprintf(p->f, "vmpoke_desired{vm=\"%s\",state=\"%s\"} %" PRIu64 "\n", vm->entry.name,
+				desired_state_name((enum desired_state)state), stats_desired(vm, state));
+}
+
 static void each(struct page *p, void (*print)(struct page *p, const struct vm *vm))
 {
 	const struct vm *vm;
@@ -198,6 +206,8 @@ static void page_print(struct page *p)
 	daemon_print(p);
 	states_print(p);
 	figures_print(p);
+	family(p, "vmpoke_desired", "gauge", NULL, "Install rules by what they have come to in a VM.");
+	each(p, desired_of);
 	family(p, "vmpoke_changes", "counter", NULL, "Applies, reverts and replacements by what came of them.");
 	each(p, changes_of);
 	family(p, "vmpoke_pause_seconds", "histogram", "seconds", "Longest time a guest stood still for a change.");

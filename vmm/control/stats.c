@@ -179,6 +179,26 @@ static json_t *pause_json(const struct vm_stats *s)
 	return o;
 }
 
+uint64_t stats_desired(const struct vm *vm, int state)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < vm->desired.n; i++)
+		n += vm->desired.list[i].state == (enum desired_state)state;
+	return n;
+}
+
+static json_t *desired_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (int state = 0; state < DESIRED_STATES; state++)
+		if (stats_desired(vm, state))
+			json_array_append_new(list, json_pack("{s:s, s:I}", "state", desired_state_name((enum desired_state)state), "count",
+							      (json_int_t)stats_desired(vm, state)));
+	return list;
+}
+
 static json_t *vm_json(const struct vm *vm)
 {
 	const struct vm_stats *s = &vm->stats;
@@ -193,6 +213,7 @@ static json_t *vm_json(const struct vm *vm)
 	put(o, "forced_exits", s->forced_exits);
 	put(o, "steps", s->steps);
 	put(o, "retries", s->retries);
+	json_object_set_new(o, "desired", desired_json(vm));
 	json_object_set_new(o, "changes", changes_json(s));
 	json_object_set_new(o, "pause", pause_json(s));
 	return o;

@@ -43,6 +43,9 @@ void stats_account(struct vm_stats *s, const char *command, json_t *value, const
  */
 json_t *stats_query(struct daemon *d, const struct session *s, const struct vm *vm, size_t start, size_t count);
 
+/* How many install rules have come to this in a VM (enum desired_state). */
+uint64_t stats_desired(const struct vm *vm, int state);
+
 /* The upper bound of a bucket in microseconds; UINT64_MAX of the last. */
 uint64_t stats_bucket_us(unsigned bucket);
 
