@@ -181,7 +181,7 @@ static int settings_load(const struct arguments *a, struct config **ret_config, 
 /* What the command line leaves open. The strings are the configuration's, which reloading replaces: copied. */
 static void settings_apply(struct arguments *a, const struct config *c)
 {
-	static char state_dir[PATH_MAX], runtime_dir[PATH_MAX];
+	static char state_dir[PATH_MAX], runtime_dir[PATH_MAX], worker[PATH_MAX];
 
 	snprintf(state_dir, sizeof(state_dir), "%s", given(a->daemon.state_dir, c->state_dir, "/var/lib/vmpoke"));
 	snprintf(runtime_dir, sizeof(runtime_dir), "%s", given(a->daemon.runtime_dir, c->runtime_dir, "/run/vmpoke"));
@@ -191,8 +191,8 @@ static void settings_apply(struct arguments *a, const struct config *c)
 	if (!a->daemon.client_stall_us)
 		a->daemon.client_stall_us = c->client_stall_us ? c->client_stall_us : CLIENT_STALL_S * 1000000ull;
 	if (!a->daemon.worker && c->worker[0]) {
-		snprintf(a->worker, sizeof(a->worker), "%s", c->worker);
-		a->daemon.worker = a->worker;
+		snprintf(worker, sizeof(worker), "%s", c->worker);
+		a->daemon.worker = worker;
 	}
 	if (a->log_level < 0)
 		a->log_level = c->log_level < 0 ? LOG_INFO : c->log_level;

@@ -37,6 +37,8 @@ config() {
 	[ "$1" != elsewhere ] || vms='b*'
 	[ "$1" != loose ] || unsigned=allow
 	cat >"$work/vmpoked.conf" <<-EOF
+		[vmpoked]
+		worker = $build/vmpoke-vm
 		[policy]
 		unsigned = $unsigned
 		[allow root]
