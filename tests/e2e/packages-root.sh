@@ -17,6 +17,9 @@ fresh_made() {
 	mount --bind /run "$fresh/run" && mount -t proc proc "$fresh/proc" && mount -t tmpfs tmpfs "$fresh/tmp" || return
 	mount -t tmpfs tmpfs "$fresh/dev" && device null 1 3 && device zero 1 5 && device urandom 1 9 || return
 	cp "$VMPOKE_DEBS"/*.deb "$fresh/tmp"
+	rm -f "$fresh"/tmp/libvmpoke-dev_* "$fresh"/tmp/*-dbgsym_* # a compiler is not what is tried here
+	debs=("$fresh"/tmp/*.deb) debs=("${debs[@]#"$fresh"}")
+	packages=("${debs[@]#/tmp/}") packages=("${packages[@]%%_*}")
 }
 
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$fresh" "$@"; }
@@ -30,10 +33,8 @@ files() {
 
 installed() {
 	files >"$work/before"
-	inside sh -c 'apt-get -y --no-install-recommends --no-download install /tmp/vmpoke_*.deb /tmp/vmpoke-agent_*.deb \
-		/tmp/libvmpoke0_*.deb' >"$work/apt.log" 2>&1 </dev/null ||
-		inside sh -c 'apt-get update && apt-get -y --no-install-recommends install /tmp/vmpoke_*.deb \
-			/tmp/vmpoke-agent_*.deb /tmp/libvmpoke0_*.deb' >>"$work/apt.log" 2>&1 </dev/null ||
+	inside apt-get -y --no-install-recommends --no-download install "${debs[@]}" >"$work/apt.log" 2>&1 </dev/null ||
+		{ inside apt-get update && inside apt-get -y --no-install-recommends install "${debs[@]}"; } >>"$work/apt.log" 2>&1 </dev/null ||
 		why "apt: $(grep -E '^E: |rror' "$work/apt.log" | tail -n 1)" || return
 	grep -q '^vmpoke:' "$fresh/etc/group" || why "no group vmpoke" || return
 	expect_eq "mode of /etc/vmpoke" "$(stat -c '%a %U' "$fresh/etc/vmpoke/keys.d")" "755 root"
@@ -71,14 +72,14 @@ quick_start() {
 }
 
 removed() {
-	inside apt-get -y remove vmpoke vmpoke-agent libvmpoke0 >"$work/apt.log" 2>&1 </dev/null ||
+	inside apt-get -y remove "${packages[@]}" >"$work/apt.log" 2>&1 </dev/null ||
 		why "apt: $(tail -n 1 "$work/apt.log")" || return
 	[ ! -e "$fresh/usr/bin/vmpoke" ] || why "the program is still there" || return
 	[ -d "$fresh/var/lib/vmpoke" ] || why "remove took the journals along"
 }
 
 purged() {
-	inside dpkg --purge vmpoke vmpoke-agent libvmpoke0 >"$work/apt.log" 2>&1 </dev/null ||
+	inside dpkg --purge "${packages[@]}" >"$work/apt.log" 2>&1 </dev/null ||
 		why "dpkg: $(tail -n 1 "$work/apt.log")" || return
 	[ ! -e /run/vmpoke ] || why "/run/vmpoke is left" || return
 	files >"$work/after"
