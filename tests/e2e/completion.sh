@@ -28,7 +28,7 @@ completes() {
 
 verbs() {
 	completes "apply " app || return
-	completes "unload " un || return
+	completes "unload " unl || return
 	completes "history " help hi || return
 	completes "" list "" || return
 	completes "" nosuch verb "" || return
