@@ -330,6 +330,9 @@ static void test_shrink(void **state)
 	assert_int_equal(guest_symbol_get(g, 0, &found), -ERANGE);
 	assert_int_equal(guest_symbol_find(g, "_text", NULL, NULL, NULL), -ENOENT);
 	assert_int_equal(guest_symbol_at(g, facts.base, &found, NULL), -ENOENT);
+	char text[6] = "";
+	assert_int_equal(guest_read(g, m->banner, text, 5, &e), 0); /* memory can still be read */
+	assert_string_equal(text, "Linux");
 	assert_int_equal(guest_revalidate(g, m->regs, 2, &e), -ESTALE);
 }
 

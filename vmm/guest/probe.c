@@ -214,6 +214,7 @@ void guest_shrink(struct guest *g)
 {
 	if (!g)
 		return;
+	walk_done(&g->walk);
 	kallsyms_done(&g->syms);
 	names_index_drop(&g->names);
 }

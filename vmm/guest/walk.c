@@ -32,15 +32,21 @@ static struct walk_entry x86_entry(uint64_t raw, unsigned level)
 
 const struct walk_format walk_x86_64 = { .root_mask = ENTRY_ADDR, .entry = x86_entry };
 
+static int tables_make(struct walk *w)
+{
+	w->tables = malloc(WALK_TABLES * sizeof(*w->tables));
+	if (!w->tables)
+		return -ENOMEM;
+	walk_flush(w);
+	return 0;
+}
+
 int walk_init_as(struct walk *w, const struct walk_format *format, struct guest_memory *mem, uint64_t root,
 		 unsigned levels)
 {
 	*w = (struct walk){ .format = format, .mem = mem, .levels = levels };
-	w->tables = malloc(WALK_TABLES * sizeof(*w->tables));
-	if (!w->tables)
-		return -ENOMEM;
 	walk_root(w, root);
-	return 0;
+	return tables_make(w);
 }
 
 int walk_init(struct walk *w, struct guest_memory *mem, uint64_t cr3, unsigned levels)
@@ -62,7 +68,7 @@ void walk_root(struct walk *w, uint64_t root)
 
 void walk_flush(struct walk *w)
 {
-	for (size_t i = 0; i < WALK_TABLES; i++)
+	for (size_t i = 0; w->tables && i < WALK_TABLES; i++)
 		w->tables[i].gpa = WALK_NO_TABLE;
 }
 
@@ -76,6 +82,10 @@ static struct walk_table *slot(struct walk *w, unsigned level, uint64_t gpa)
 
 static int table_get(struct walk *w, unsigned level, uint64_t gpa, const uint64_t **ret, struct err *e)
 {
+	if (!w->tables && tables_make(w) < 0) {
+		err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
+		return -ENOMEM;
+	}
 	struct walk_table *t = slot(w, level, gpa);
 
 	if (t->gpa != gpa) {

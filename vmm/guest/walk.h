@@ -58,7 +58,8 @@ int walk_init_as(struct walk *w, const struct walk_format *format, struct guest_
 		 unsigned levels);
 /* x86-64. */
 int walk_init(struct walk *w, struct guest_memory *mem, uint64_t cr3, unsigned levels);
-void walk_done(struct walk *w); /* zeroed objects allowed */
+/* Zeroed objects allowed. A walk that is used again makes its cache anew. */
+void walk_done(struct walk *w);
 
 /* Another top table; forgets what was cached. */
 void walk_root(struct walk *w, uint64_t root);
