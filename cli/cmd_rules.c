@@ -118,6 +118,26 @@ int cmd_uninstall(struct cli *c)
 	return 0;
 }
 
+#define VMS_NAMED 4 /* more of them are counted */
+
+/* "12 applied, 2 waiting" */
+static const char *vms_count(struct cli *c, json_t *vms)
+{
+	struct output *o = &c->out;
+	json_auto_t *counts = json_object();
+	const char *text = "", *state;
+	json_t *vm, *count;
+	size_t i;
+
+	json_array_foreach(vms, i, vm) {
+		state = output_field(o, vm, "state");
+		json_object_set_new(counts, state, json_integer(output_int(counts, state) + 1));
+	}
+	json_object_foreach(counts, state, count)
+		text = output_format(o, "%s%s%" JSON_INTEGER_FORMAT " %s", text, *text ? ", " : "", json_integer_value(count), state);
+	return text;
+}
+
 /* "web1 applied, web2 refused" */
 static const char *vms_line(struct cli *c, json_t *vms)
 {
@@ -126,6 +146,8 @@ static const char *vms_line(struct cli *c, json_t *vms)
 	json_t *vm;
 	size_t i;
 
+	if (json_array_size(vms) > VMS_NAMED)
+		return vms_count(c, vms);
 	json_array_foreach(vms, i, vm)
 		text = output_format(o, "%s%s%s %s", text, i ? ", " : "", output_field(o, vm, "vm"), output_field(o, vm, "state"));
 	return *text ? text : "-";

@@ -14,6 +14,7 @@
 #include "tests/fake/cli_program.h"
 
 #define RULE "\"rule\": 3, \"pattern\": \"web*\", \"patch\": \"p1\", \"priority\": 0, \"added_at\": 1"
+#define OF(vm, state) "{\"vm\": \"" vm "\", \"state\": \"" state "\"}"
 #define VM "{\"vm\": \"web1\"}"
 
 static void file_write(const char *path, const char *text)
@@ -78,6 +79,11 @@ static void test_rules(void **state)
 		      "{\"vm\": \"web2\", \"state\": \"waiting\"}]}]" },
 		    { "query-rules", "{\"start\": 1}", "\"return\": []" } }, 0,
 		  "3\t0\tweb*\t-\tp1\tweb1 applied, web2 waiting\n", "" },
+		{ "rules of many", { "rules" },
+		  { { "query-rules", "{\"start\": 0}", "\"return\": [{" RULE ", \"vms\": [" OF("a", "applied") ", " OF("b", "refused") ", "
+		      OF("c", "applied") ", " OF("d", "applied") ", " OF("e", "applied") "]}]" },
+		    { "query-rules", "{\"start\": 1}", "\"return\": []" } }, 0,
+		  "3\t0\tweb*\t-\tp1\t4 applied, 1 refused\n", "" },
 		{ "status: not as desired", { "status", "web1", "--why" },
 		  { { "query-patches", VM, "\"return\": {\"vm\": \"web1\", \"patches\": [], \"as_desired\": false, \"desired\": [{\"patch\": \"p1\", "
 		      "\"state\": \"refused\", \"why\": \"w\", \"refusal\": \"kprobe\", \"tries\": 2, \"rule\": 3, \"pattern\": \"web*\", \"priority\": 0}]}" } }, 3,
