@@ -10,11 +10,12 @@ seconds=${VMPOKE_CHURN:-$([ -n "${VMPOKE_FULL-}" ] && echo 1800 || echo 30)}
 guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip churn "no guest kernel with modules"; finish; }
 . "$root/tests/e2e/agent-lib.sh"
 list=$root/build/tests/list-alternatives
-declare -A tally=() code=([0]=done [5]=refused [6]=busy)
+declare -A tally=() code=([0]="done" [5]=refused [6]=busy)
 
 setup() {
 	make_initramfs virtio_ring virtio failover net_failover virtio_net || return
-	vm_start a -q 10 -s 2 -c vmtest=load || return
+	# Where vCPUs get little time all functions cannot be traced within the 20 s after which the kernel calls it a lockup.
+	vm_start a -q 10 -s 2 -c "vmtest=load watchdog_thresh=60" || return
 	image=$(kernel_image)
 	daemon_start || return
 	vp_ok add a --qmp "$work/a/qmp" || return
@@ -120,6 +121,7 @@ guest_alone() {
 # Everything is taken out, with nobody in the way any more.
 all_out() {
 	local name
+	vm_do a calm || return # also when the changes were cut short
 	for name in "${patches[@]}"; do
 		! is_in "$name" || vp_ok revert a "$name" --timeout 60 || return
 	done
