@@ -108,6 +108,8 @@ json_t *cli_path_absolute(const char *path);
 
 /* cmd_vm.c: passes the file of --agent-key to vmpoked under the name "agent-key"; the key itself is never an argument. */
 int agent_key_pass(struct cli *c, struct err *e);
+/* An agent's address as vmpoked wants it: "unix:" takes a path as seen from here. New reference; NULL: no memory. */
+json_t *agent_address(const char *agent);
 
 /* cmd_rules.c: what the rules want of one VM, from an answer that tells it; as desired or not is for the exit code. */
 void desired_print(struct cli *c, json_t *answer);

@@ -56,11 +56,49 @@ static void agent_print(struct cli *c, json_t *agent)
 	stats_print(c, json_object_get(agent, "stats"));
 }
 
+/* --agent-key none: the agent needs to prove nothing any more. A file of that name is ./none. */
+static json_t *set_args(struct cli *c, struct err *e)
+{
+	const struct cli_options *o = &c->options;
+	json_t *args = json_pack("{s:s}", "vm", c->args[0]);
+	bool keyless = o->agent_key && strcmp(o->agent_key, "none") == 0;
+
+	if (args && o->set)
+		json_object_set_new(args, "agent", agent_address(o->set));
+	if (args && o->agent_key)
+		json_object_set_new(args, "agent-key", json_string(keyless ? "none" : "fd:agent-key"));
+	if (o->agent_key && !keyless && agent_key_pass(c, e) < 0) {
+		json_decref(args);
+		return NULL;
+	}
+	return args;
+}
+
+static int agent_set(struct cli *c)
+{
+	struct output *o = &c->out;
+	json_auto_t *reply = NULL;
+	struct err e = { 0 };
+	json_t *args = set_args(c, &e);
+
+	if (e.kind != ERR_NONE || cli_call(c, "vm-set-agent", args, JSON_OBJECT, &reply, &e) < 0)
+		return cli_fail(c, &e);
+	if (c->options.json)
+		output_json(o, reply);
+	else
+		fprintf(o->stream, "%s: %s%s\n", c->args[0],
+			json_object_get(reply, "agent") ? output_format(o, "agent at %s", output_field(o, reply, "agent")) : "no agent",
+			output_bool(reply, "changed", true) ? "" : ", as before");
+	return 0;
+}
+
 int cmd_agent(struct cli *c)
 {
 	json_auto_t *agent = NULL;
 	struct err e = { 0 };
 
+	if (c->options.set || c->options.agent_key)
+		return agent_set(c);
 	if (cli_call(c, "query-agent", json_pack("{s:s}", "vm", c->args[0]), JSON_OBJECT, &agent, &e) < 0)
 		return cli_fail(c, &e);
 	if (c->options.json)

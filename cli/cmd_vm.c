@@ -18,8 +18,7 @@ json_t *cli_path_absolute(const char *path)
 	return cwd ? json_sprintf("%s/%s", cwd, path) : json_string(path);
 }
 
-/* "unix:" takes a path as seen from here. */
-static json_t *agent_address(const char *agent)
+json_t *agent_address(const char *agent)
 {
 	if (strncmp(agent, "unix:", 5) != 0 || agent[5] == '\0')
 		return json_string(agent);

@@ -31,6 +31,7 @@ SET_TEXT(qmp)
 SET_TEXT(gdb)
 SET_TEXT(agent)
 SET_TEXT(agent_key)
+SET_TEXT(set)
 SET_TEXT(kernel)
 SET_TEXT(initrd)
 SET_TEXT(console)
@@ -259,7 +260,8 @@ static const struct cli_option options[] = {
 	{ 0, "qmp", "PATH", CLI_OPT_ADD, "QMP socket of the VM's QEMU", set_qmp },
 	{ 0, "gdb", "PATH", CLI_OPT_ADD, "gdbstub socket of the VM, when it has one already", set_gdb },
 	{ 0, "agent", "ADDRESS", CLI_OPT_ADD, "guest's agent: unix:PATH, vsock:CID[:PORT] or xdp:IFNAME,MAC", set_agent },
-	{ 0, "agent-key", "FILE", CLI_OPT_ADD | CLI_OPT_RUN, "key the agent must have too: 64 hex digits, file mode 0600", set_agent_key },
+	{ 0, "agent-key", "FILE", CLI_OPT_ADD | CLI_OPT_RUN | CLI_OPT_AGENT, "key the agent must have too: 64 hex digits, file mode 0600", set_agent_key },
+	{ 0, "set", "ADDRESS", CLI_OPT_AGENT, "the agent is there from now on, as of 'add --agent'; or 'none'", set_set },
 	{ 0, "keep-patches", NULL, CLI_OPT_REMOVE, "remove the VM although patches are applied", set_keep_patches },
 	{ 0, "kernel", "FILE", CLI_OPT_RUN, "bzImage, vmlinux or bare ELF64 image", set_kernel },
 	{ 0, "initrd", "FILE", CLI_OPT_RUN, "initial RAM disk", set_initrd },

@@ -31,6 +31,7 @@ enum cli_option_group {
 	CLI_OPT_ADD = 1 << 2,
 	CLI_OPT_REMOVE = 1 << 3,
 	CLI_OPT_HISTORY = 1 << 4,
+	CLI_OPT_AGENT = 1 << 23,
 	CLI_OPT_RUN = 1 << 5,
 	CLI_OPT_MODE = 1 << 6,
 	CLI_OPT_SITES = 1 << 7,
@@ -48,7 +49,7 @@ enum cli_option_group {
 };
 
 struct cli_options {
-	const char *socket, *qmp, *gdb, *agent, *agent_key; /* NULL when not given */
+	const char *socket, *qmp, *gdb, *agent, *agent_key, *set; /* NULL when not given */
 	const char *kernel, *initrd, *append, *console;
 	const char *disks[CLI_DISKS_MAX]; /* as given, ",ro" included */
 	size_t n_disks;

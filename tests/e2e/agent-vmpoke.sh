@@ -38,6 +38,24 @@ traced() {
 	vm_do web unftrace && vp_ok check web "$patch"
 }
 
+# Another address for a VM that cannot be removed, as it is patched.
+moved() {
+	vp_ok apply web "$patch" && vp_ok --json agent web --set "unix:$work/nowhere" || return
+	expect_eq changed "$(field .changed)" true || return
+	vp --json agent web
+	expect_eq "state and address" "$(field '"\(.state) \(.address)"')" "off unix:$work/nowhere" || return
+	vp_ok agent web --set "$address" && agent_is ready && vp_ok --json agent web --set "$address" || return
+	expect_eq "changed, the second time" "$(field .changed)" false || return
+	vp_ok agent web --set none || return
+	vp --json agent web
+	expect_eq "state of none" "$(field .state)" none || return
+	vp_ok agent web --set "$address" && daemon_kill
+	daemon_start && agent_is ready || return
+	refused 2 "vsock: the CID" agent web --set vsock:2 || return
+	agent_is ready && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 && vp_ok --json revert web "$id" || return
+	expect_eq "agent used" "$(field .agent.used)" true
+}
+
 # With a key only the agent that has it is talked to; nothing shows it.
 with_key() {
 	echo "$key" >"$work/key" && chmod 644 "$work/key" && vp_ok remove web || return
@@ -55,7 +73,13 @@ with_key() {
 	! grep -q "$key" "$work/vmpoked.log" "$work/state/vms/web.json" || why "the key is in a log or in the registry" || return
 	! grep -qa "$key" /proc/"$daemon_pid"/cmdline $(pgrep -P "$daemon_pid" | sed 's|.*|/proc/&/cmdline|') ||
 		why "the key is in a command line" || return
-	vp_ok remove web || return
+	vp_ok agent web --agent-key none || return
+	[ ! -e "$work/state/keys/web.agent" ] || why "the key is still there" || return
+	vp --json agent web
+	[ "$(field .state)" != ready ] || why "an agent with a key takes a host without" || return
+	echo "$key" >"$work/key"
+	vp_ok agent web --agent-key "$work/key" && agent_is ready || return
+	expect_eq authenticated "$(field .authenticated)" true && vp_ok remove web || return
 	[ ! -e "$work/state/keys/web.agent" ] || why "the key is still there"
 }
 
@@ -129,6 +153,7 @@ run_case "the worker dies with half of it written" worker_dies poke-site-written
 run_case "the daemon is killed" daemon_dies
 run_case "the VM is paused" paused
 run_case "the guest is rebooted" rebooted
+run_case "another address" moved
 run_case "keys" with_key
 run_case "addresses" addresses
 if [ ${#card[@]} = 0 ]; then

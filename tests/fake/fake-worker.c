@@ -21,7 +21,7 @@
 enum behaviour {
 	OBEDIENT,
 	SLOW,	     /* patch-* takes SLOW_MS, or until cancelled */
-	DIES,	     /* exits in the middle of patch-apply */
+	DIES,	     /* exits in the middle of patch-apply and of vm-set-agent */
 	CRASHES,     /* exits before it is ready */
 	SILENT,	     /* never becomes ready */
 	UNREACHABLE, /* is ready, its VM is not */
@@ -33,7 +33,7 @@ enum behaviour {
 	ALIEN,	     /* sends an event about another VM */
 	FORGER,	     /* sends an event only the daemon may send */
 	LIAR,	     /* answers a question nobody asked */
-	STRANGE,     /* query-vm holds wrong types and another VM's name */
+	STRANGE,     /* query-vm holds wrong types and another VM's name; an error for vm-set-agent */
 	DEAF,	     /* stops reading after it is ready */
 	LINGERS,     /* needs 300 ms to end */
 	STUBBORN,    /* does not end */
@@ -55,6 +55,7 @@ static const struct {
 
 struct fake {
 	const char *name, *qmp, *append;
+	char agent[128]; /* where it is told that the agent is; query-vm tells it as "version" */
 	int fd, listen_fd, kernel_fd, console_fd;
 	bool off;
 	enum behaviour behaviour;
@@ -153,9 +154,9 @@ static json_t *describe(const struct fake *f)
 	if (f->behaviour == STRANGE)
 		return json_pack("{s:s, s:i, s:s, s:{}, s:s}", "name", "another", "state", 7, "secret", "x", "vcpus",
 				 "release", "6.1.0-fake");
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "name", f->name, "qmp", f->qmp, "state",
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s}", "name", f->name, "qmp", f->qmp, "state",
 			 f->behaviour == UNREACHABLE ? "unreachable" : "running", "patches", f->patches, "pid",
-			 (int)getpid(), "accel", "fake", "release", "6.1.0-fake");
+			 (int)getpid(), "accel", "fake", "release", "6.1.0-fake", "version", f->agent);
 }
 
 static json_t *list_patches(const struct fake *f)
@@ -229,6 +230,14 @@ static void reset(struct fake *f)
 	send_event(f, "GUEST_RESET", json_pack("{s:s}", "vm", f->name));
 }
 
+static void set_agent(struct fake *f, const struct qmp_request *req)
+{
+	if (f->behaviour == DIES)
+		_exit(9);
+	snprintf(f->agent, sizeof(f->agent), "%s", json_string_value(json_object_get(req->args, "agent")));
+	send_return(f, req->id, json_object());
+}
+
 static void answer(struct fake *f, const struct qmp_request *req)
 {
 	const char *c = req->execute;
@@ -247,7 +256,9 @@ static void answer(struct fake *f, const struct qmp_request *req)
 	} else if (strcmp(c, "patch-check") == 0) {
 		misbehave(f, req->id);
 		send_return(f, req->id, json_pack("{s:s, s:O}", "vm", f->name, "echo", req->args));
-	} else if (strcmp(c, "query-symbols") == 0) {
+	} else if (strcmp(c, "vm-set-agent") == 0 && f->behaviour != STRANGE) {
+		set_agent(f, req);
+	} else if (strcmp(c, "query-symbols") == 0 || strcmp(c, "vm-set-agent") == 0) {
 		err_set(&e, ERR_NOT_FOUND, ENOENT, "unknown-symbol", "there is no symbol 'x'");
 		send_text(f, qmp_format_error(&e, req->id));
 	} else if (f->behaviour != MUTE) {
@@ -294,6 +305,7 @@ static void parse_options(int argc, char **argv, struct fake *f)
 		{ "disk-fd", required_argument, NULL, 'D' },
 		{ "kernel", required_argument, NULL, 'k' },	 { "append", required_argument, NULL, 'a' },
 		{ "vcpus", required_argument, NULL, 'p' },	 { "memory", required_argument, NULL, 'M' },
+		{ "agent", required_argument, NULL, 'A' },
 		{ 0 },
 	};
 	int o;
@@ -313,6 +325,8 @@ static void parse_options(int argc, char **argv, struct fake *f)
 			f->console_fd = atoi(optarg);
 		else if (o == 'a')
 			f->append = optarg;
+		else if (o == 'A')
+			snprintf(f->agent, sizeof(f->agent), "%s", optarg);
 		else if (o == '?')
 			exit(2);
 	}

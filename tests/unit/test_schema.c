@@ -67,7 +67,7 @@ static void test_table(void **state)
 /* What must not be possible for somebody who may only look. */
 static void test_read_only(void **state)
 {
-	static const char *const writers[] = { "getfd", "closefd", "vm-run", "vm-destroy", "vm-add", "vm-remove", "patch-apply",
+	static const char *const writers[] = { "getfd", "closefd", "vm-run", "vm-destroy", "vm-add", "vm-remove", "vm-set-agent", "patch-apply",
 					       "patch-revert", "job-cancel", "vm-count", "job-dismiss" };
 	/* They change nothing, but the guest may feel them. */
 	static const char *const readers[] = { "vm-probe", "patch-check", "patch-verify" };

@@ -62,6 +62,14 @@ int agent_key_same(const char *state_dir, const char *name, int fd, struct err *
 	return same;
 }
 
+bool agent_key_kept(const char *state_dir, const char *name)
+{
+	struct key_names names;
+	_cleanup_close_ int dir = keys_open(state_dir, name, &names);
+
+	return dir < 0 || faccessat(dir, names.file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 int agent_key_remove(const char *state_dir, const char *name, struct err *e)
 {
 	struct key_names names;

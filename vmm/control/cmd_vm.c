@@ -49,14 +49,14 @@ static int add_again(const struct vm *vm, const struct registry_entry *entry, in
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' was registered by %s; remove it first", vm->entry.name,
 			       vm->entry.origin[0] ? vm->entry.origin : "an operator");
 	if (strcmp(vm->entry.agent, entry->agent) != 0)
-		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with %s%s; remove it first", vm->entry.name,
-			       vm->entry.agent[0] ? "the agent at " : "no agent", vm->entry.agent);
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with %s%s; 'vmpoke agent %s --set' changes that", vm->entry.name,
+			       vm->entry.agent[0] ? "the agent at " : "no agent", vm->entry.agent, vm->entry.name);
 	int r = key < 0 ? 1 : agent_key_same(vm->daemon->worker_config.state_dir, vm->entry.name, key, e);
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with another key for its agent, or none; remove it "
-			       "first", vm->entry.name);
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is registered with another key for its agent, or none; "
+			       "'vmpoke agent %s --agent-key' changes that", vm->entry.name, vm->entry.name);
 	*ret = vm_describe(vm);
 	json_object_set_new(*ret, "changed", json_false());
 	return 0;

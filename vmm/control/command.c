@@ -28,6 +28,7 @@ static const struct {
 	{ "vm-run", cmd_vm_run },
 	{ "vm-destroy", cmd_vm_destroy },
 	{ "vm-remove", cmd_vm_remove },
+	{ "vm-set-agent", cmd_vm_set_agent },
 	{ "query-vms", cmd_query_vms },
 	{ "query-vm", cmd_query_vm },
 	{ "rule-add", cmd_rule_add },

@@ -48,6 +48,10 @@ int cmd_query_vms(struct daemon *d, struct session *s, const struct schema_comma
 int cmd_query_vm(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
 		 json_t **ret, struct err *e);
 
+/* cmd_agent.c */
+int cmd_vm_set_agent(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args,
+		     json_t **ret, struct err *e);
+
 /* cmd_fds.c */
 int cmd_getfd(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, json_t **ret,
 	      struct err *e);

@@ -18,13 +18,28 @@
 #define FIRST_ANSWER_MS 300u
 #define PING_MS		500u
 
+static void agent_forget(struct worker_agent *a)
+{
+	a->addr = (struct agent_addr){ .kind = AGENT_ADDR_NONE };
+	a->address[0] = '\0';
+	a->target = (struct link_target){ .fd = -1 };
+	a->ops = NULL;
+	a->why = (struct err){ 0 };
+}
+
 int worker_agent_configure(struct session *s, const char *address, struct err *e)
 {
 	struct worker_agent *a = &s->agent;
-	int r = agent_addr_parse(address, &a->addr, e);
+	struct agent_addr addr;
 
+	if (strcmp(address, "none") == 0) {
+		agent_forget(a);
+		return 0;
+	}
+	int r = agent_addr_parse(address, &addr, e);
 	if (r < 0)
 		return r;
+	a->addr = addr;
 	snprintf(a->address, sizeof(a->address), "%s", address);
 	a->target = (struct link_target){ .vm = s->target.vm, .fd = -1 };
 	switch (a->addr.kind) {

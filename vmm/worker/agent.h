@@ -33,7 +33,7 @@ struct worker_agent {
 	bool awaited; /* the first answer of this session was waited for once */
 };
 
-/* Takes the address given on the command line. -EINVAL (ERR_USAGE). */
+/* Takes the address ("none": none) while no conversation is under way. -EINVAL (ERR_USAGE). */
 int worker_agent_configure(struct session *s, const char *address, struct err *e);
 
 /* Begins the conversation where it has not begun and there is a way; never waits for the guest. */

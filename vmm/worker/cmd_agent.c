@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* query-agent: the agent in the guest, as it describes itself. Changes nothing; believes nothing. */
+/*
+ * query-agent: the agent in the guest, as it describes itself; believes nothing. vm-set-agent: where it is by
+ * now, as vmpoked keeps it.
+ */
+#include <errno.h>
 #include <string.h>
 
 #include "vmm/link/agent_ask.h"
@@ -152,4 +156,19 @@ int command_query_agent(struct session *s, json_t *args, json_t **ret, struct er
 	why = (struct err){ 0 };
 	*ret = agent_json(s, worker_agent_ready(s, &why), &why);
 	return 0;
+}
+
+/* The key is read anew as well. */
+int command_vm_set_agent(struct session *s, json_t *args, json_t **ret, struct err *e)
+{
+	const char *address = json_string_value(json_object_get(args, "agent"));
+
+	(void)ret;
+	if (s->machine || !address)
+		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "machine", "the agent of a machine is at its own port");
+	worker_agent_stop(s);
+	int r = worker_agent_configure(s, address, e);
+	if (r == 0 && s->backend)
+		worker_agent_start(s);
+	return r;
 }

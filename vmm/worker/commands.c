@@ -20,6 +20,7 @@ static const struct command commands[] = {
 	{ "patch-export", command_patch_export },
 	{ "patch-adopt", command_patch_adopt },
 	{ "query-agent", command_query_agent },
+	{ "vm-set-agent", command_vm_set_agent },
 	{ "query-patches", command_query_patches },
 	{ "patch-verify", command_patch_verify },
 	{ "query-history", command_query_history },

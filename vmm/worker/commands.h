@@ -26,6 +26,7 @@ int command_patch_replace(struct session *s, json_t *args, json_t **ret, struct 
 int command_patch_export(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_adopt(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_agent(struct session *s, json_t *args, json_t **ret, struct err *e);
+int command_vm_set_agent(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_patches(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_patch_verify(struct session *s, json_t *args, json_t **ret, struct err *e);
 int command_query_history(struct session *s, json_t *args, json_t **ret, struct err *e);
