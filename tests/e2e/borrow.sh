@@ -9,6 +9,9 @@
 nonces="123456789abcdef0 fedcba9876543210"
 calls=${BORROW_CALLS:-1000} later_calls=100
 [ "${VMPOKE_FULL-}" != 1 ] || later_calls=1000
+# Of a call its begin and its end; of text_mutex what it is taken, kept and given back with, and one that nobody reports.
+steps="2 4 7 10 13"
+[ "${VMPOKE_FULL-}" != 1 ] || steps=$(seq 21)
 
 tool() { # VM, commands on stdin; output in $work/tool
 	# shellcheck disable=SC2086
@@ -39,12 +42,12 @@ own_ftrace() {
 	vm_do "$1" ftrace __do_sys_getpgrp && vm_do "$1" unftrace
 }
 
-healthy() { # VM
+uncomplaining() { # VM
 	vm_alive "$1" || why "QEMU of $1 ended" || return
 	! vm_seen "$1" '^(KMSG|ILLEGAL|STALLED)|Kernel panic' "$started" ||
-		why "$(tail -n "+$((started + 1))" "$work/$1/console" | grep -aE '^(KMSG|ILLEGAL|STALLED)|Kernel panic' | head -n 1)" || return
-	own_ftrace "$1"
+		why "$(tail -n "+$((started + 1))" "$work/$1/console" | grep -aE '^(KMSG|ILLEGAL|STALLED)|Kernel panic' | head -n 1)"
 }
+healthy() { uncomplaining "$1" && own_ftrace "$1"; } # VM
 
 under_load() {
 	vm_do "$1" load && borrow "$1" 'rcu 60000' 'rcu 60000' 'calls 20'
@@ -89,6 +92,73 @@ killed_in() { # VM BEGIN END...
 	healthy "$vm" && vm_do "$vm" park "$nonces 100"
 }
 
+# Each row of the table in vmm/borrow/steps.c: the rows whose hits the VMM does not report, so that it comes to
+# that, the rule that is to be told then, and what is asked.
+held="lock 40000,run 100"
+rows=(
+	"1|||calls 1"
+	"2|||calls 1"
+	"3|||$held,unlock"
+	"4|||$held,unlock"
+	"5|||lock 20000,run 3000,unlock"
+	"6|||$held,rcu 40000,unlock"
+	"7|||$held,rcu 40000,unlock"
+	"8|||$held,unlock"
+	"9|8||$held,unlock"
+	"10|||$held,unlock"
+	"11|4|borrow-missed|lock 40000"
+	"12|5|borrow-missed|lock 20000,awake 40000,unlock"
+	"13|6|borrow-missed|$held,rcu 40000"
+	"14|7|borrow-missed|$held,rcu 40000"
+	"15|2|borrow-missed|sleep 20"
+	"16|4 11|borrow-missed|lock 40000"
+	"17|5 12|borrow-missed|lock 20000,awake 40000,unlock"
+	"18|6 13|borrow-missed|$held,rcu 40000"
+	"19|7 14|borrow-missed|$held,rcu 40000"
+	"20|8 9|borrow-missed|$held,unlock"
+	"21|10|borrow-missed|$held,unlock"
+)
+every_row() {
+	printf '%s\n' rows | tool "$1" || return
+	expect_eq "number of rows" "$(sed -n 's/^# rows //p' "$work/tool")" "${#rows[@]}"
+}
+
+# The thread sleeps where the row is about to be taken until it has its SIGKILL, of which it dies on its way out.
+killed_at() { # VM ROW MISSED RULE COMMANDS
+	local vm=$1 row=$2 missed=0 rule=$4 n status commands
+	for n in $3; do missed=$((missed | 1 << n)); done
+	IFS=, read -ra commands <<<"$5"
+	rm -f "$work/there"
+	printf '%s\n' begin "${commands[@]}" 'run 300' 'free 20000' end |
+		VMPOKE_TRIAL=$row:$(printf %x $missed):$work/there tool "$vm" &
+	until_ok 60 test -e "$work/there" && vm_do "$vm" unpark
+	status=$?
+	rm -f "$work/there"
+	wait $!
+	[ $status = 0 ] || why "it did not come to that: $WHY; $(tail -n 1 "$work/tool")" || return
+	grep -q '^ok end$' "$work/tool" || why "$(tail -n 1 "$work/tool")" || return
+	expect_eq "what was not done" "$(sed -n 's/^not ok .*\[\(.*\)\]$/\1/p' "$work/tool" | sort -u)" "$rule" || return
+	until_ok 30 nobody_parks "$vm" || why "the thread lives on" || return
+	uncomplaining "$vm"
+}
+nobody_parks() {
+	local mark
+	mark=$(vm_mark "$1")
+	vm_do "$1" parks && vm_seen "$1" '^PARKS 0' "$mark"
+}
+killed_at_rows() { # VM ROW...
+	local vm=$1 row missed rule commands
+	shift
+	for row; do
+		IFS='|' read -r row missed rule commands <<<"${rows[row - 1]}"
+		killed_at "$vm" "$row" "$missed" "$rule" "$commands" || why "row $row: $WHY"
+		local status=$?
+		vm_do "$vm" park "$nonces 100" && [ $status = 0 ] || return
+	done
+	echo "# $vm: killed at $# steps"
+	own_ftrace "$vm"
+}
+
 # Whatever is asked is done while thread after thread is killed.
 killed_anywhere() {
 	local vm=$1 mark kills
@@ -128,6 +198,12 @@ host_killed_everywhere() {
 	done
 	host_killed "$vm" borrow-deciding:2 'lock 20000' unlock || return
 	host_killed "$vm" borrow-ending:1 'lock 20000' || return
+	[ "${VMPOKE_FULL-}" = 1 ] || return 0
+	# Each stop of text_mutex with a call in between, before and after the thread is sent on.
+	for n in 1 2 3 4 5 6 7; do
+		host_killed "$vm" borrow-deciding:$n 'lock 20000' 'run 60' 'rcu 20000' unlock || return
+		host_killed "$vm" borrow-decided:$n 'lock 20000' 'run 60' 'rcu 20000' unlock || return
+	done
 }
 
 wrong_nonce() {
@@ -152,6 +228,8 @@ run_case "a deadline that passes leaves the call to itself" borrow a 'late 600' 
 run_case "the kernel's own ftrace waits for text_mutex" ftrace_waits a
 run_case "SIGKILL while asleep in a function" killed_in a 'asleep 2000' 'awake 30000'
 run_case "SIGKILL while text_mutex is held" killed_in a 'lock 20000' 'run 500' unlock 'free 20000'
+run_case "what is killed are all steps that there are" every_row a
+run_case "SIGKILL at a step" killed_at_rows a $steps
 run_case "the host killed at every step" host_killed_everywhere a
 run_case "synchronize_rcu_tasks under load" under_load a
 run_case "SIGKILL at any step, under load" killed_anywhere a

@@ -6,7 +6,8 @@
  *   borrow-run machine KERNEL INITRD VCPUS MiB CONSOLE NONCE NONCE [APPEND]   (our own VMM)
  * Commands: begin, end, calls N, sleep MS, asleep MS, awake MS, late MS, rcu MS, exec [BYTES], lock MS, waiter MS,
  * unlock, free MS, run MS, recover (run a VM on that a killed predecessor has left stopped).
- * VMPOKE_FAULT kills it at a point of vmm/borrow where that was compiled in. For tests; never shipped.
+ * VMPOKE_FAULT kills it at a point of vmm/borrow, VMPOKE_TRIAL is a trial of each borrowing (trial.h), "rows" the number of
+ * rows that there are. For tests; never shipped.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,12 +16,13 @@
 
 #include "vmm/backend.h"
 #include "vmm/borrow/borrow.h"
+#include "vmm/borrow/trial.h"
 #include "vmm/fault.h"
 #include "vmm/guest/guest.h"
 #include "vmm/kvm/machine.h"
 
 #define SECOND	1000000u
-#define CALL_US (20 * SECOND)
+#define CALL_US (40 * SECOND)
 
 static struct {
 	struct guest_memory memory;
@@ -64,7 +66,18 @@ static int do_begin(uint64_t arg, struct err *e)
 	(void)arg;
 	if (run.borrow)
 		return err_set(e, ERR_USAGE, EALREADY, "", "has begun already");
-	return r < 0 ? r : borrow_begin(&config, &run.borrow, e);
+	if (r >= 0)
+		r = borrow_begin(&config, &run.borrow, e);
+	if (r >= 0 && borrow_trial_set(getenv("VMPOKE_TRIAL")) < 0)
+		return err_set(e, ERR_USAGE, EINVAL, "", "VMPOKE_TRIAL is not ROW:MISSED:FILE");
+	return r;
+}
+
+static int do_rows(uint64_t arg, struct err *e)
+{
+	(void)arg, (void)e;
+	printf("# rows %u\n", borrow_trial_rows());
+	return 0;
 }
 
 static int do_end(uint64_t arg, struct err *e)
@@ -296,6 +309,7 @@ static const struct {
 	{ "lock", true, do_lock },     { "unlock", true, do_unlock }, { "run", false, do_run },
 	{ "exec", true, do_exec },     { "waiter", true, do_waiter }, { "free", false, do_free },
 	{ "asleep", true, do_asleep }, { "awake", true, do_awake },   { "recover", false, do_recover },
+	{ "rows", false, do_rows },
 };
 
 static int obey(const char *name, uint64_t arg, struct err *e)

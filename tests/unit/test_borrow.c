@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/fake/fake_borrow.h"
 #include "vmm/borrow/borrow_private.h"
+#include "vmm/borrow/trial.h"
 
 #define LONG_US	 20000000u
 #define SHORT_US 30000u
@@ -484,6 +486,62 @@ static void test_no_traps(void **state)
 	*code = 0xc3;
 }
 
+static char trial_file[64];
+static unsigned trial_naps;
+
+/* The guest is seen asleep for a while before it may go on. */
+static void trial_watch(struct fake_borrow *f)
+{
+	if (access(trial_file, F_OK) == 0 && f->sleeping == 1 && ++trial_naps == 3)
+		unlink(trial_file);
+}
+
+static void trial_run(struct fixture *x, unsigned row, unsigned missed)
+{
+	char spec[96];
+
+	snprintf(trial_file, sizeof(trial_file), "/tmp/vmpoke-trial.%d", (int)getpid());
+	snprintf(spec, sizeof(spec), "%u:%x:%s", row, missed, trial_file);
+	unlink(trial_file);
+	trial_naps = 0;
+	x->f.before = trial_watch;
+	assert_int_equal(borrow_trial_set(spec), 0);
+}
+
+/* Asleep before each row, and nothing is different afterwards. */
+static void test_trial(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(borrow_trial_set("22:0:/tmp/x"), -EINVAL);
+	assert_int_equal(borrow_trial_set("1:0"), -EINVAL);
+	assert_int_equal(borrow_trial_rows(), 21);
+	for (unsigned row = 1; row <= 10; row++) {
+		bool call = row <= 2, wait = row == 6 || row == 7;
+		trial_run(x, row, row == 9 ? 1u << 8 : 0);
+		if (call) {
+			assert_int_equal(square_root(x, 64), 8);
+		} else {
+			assert_int_equal(borrow_text_lock(x->b, LONG_US, LONG_US, &x->e), 0);
+			for (int i = 0; row == 5 && i < 1000 && trial_naps < 3; i++)
+				assert_int_equal(borrow_let_run(x->b, 1000, &x->e), 0);
+			if (wait)
+				assert_int_equal(borrow_rcu_tasks(x->b, LONG_US, &x->e), 0);
+			assert_int_equal(borrow_text_unlock(x->b, LONG_US, &x->e), 0);
+		}
+		assert_int_equal(trial_naps, 3);
+		assert_ptr_equal(x->f.broken, NULL);
+	}
+	/* The end of a call that is not reported is told. */
+	trial_run(x, 15, 1u << 2);
+	uint64_t n = 4;
+	assert_int_equal(borrow_call(x->b, BORROW_INT_SQRT, &n, 1, LONG_US, NULL, &x->e), -ENODATA);
+	assert_int_equal(trial_naps, 3);
+	assert_int_equal(borrow_trial_set(NULL), 0);
+	x->f.before = NULL;
+	assert_int_equal(square_root(x, 49), 7);
+}
+
 #define BOTH(test)                                                   \
 	cmocka_unit_test_setup_teardown(test, setup, teardown),      \
 	{                                                            \
@@ -513,6 +571,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
 		cmocka_unit_test(test_leave_anywhere),
 		cmocka_unit_test_setup_teardown(test_no_traps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_trial, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

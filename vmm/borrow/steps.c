@@ -18,6 +18,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/borrow/trial.h"
+#include "vmm/fault.h"
+
 #define STACK_SIZE \
 	0x4000u /* THREAD_SIZE of x86-64 (arch/x86/include/asm/page_64_types.h); more with KASAN, then its top */
 #define STACK_ROOM  0x2000u		  /* left below: what the kernel's own deep paths get by with */
@@ -251,17 +254,35 @@ static enum borrow_verdict take(struct borrow_steps *s, const struct step *step,
 	return BORROW_GO;
 }
 
-enum borrow_verdict borrow_steps_hit(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *regs)
+static enum borrow_verdict hit_at(struct borrow_steps *s, enum borrow_site at, struct borrow_memory *m,
+				  struct vcpu_regs *regs)
 {
-	for (enum borrow_site at = 0; at < BORROW_SITES; at++) {
-		if (!s->site[at] || regs->rip != s->site[at])
-			continue;
-		s->stats.stops++;
-		const struct step *step = step_find(s->state, at);
-		if (step && claim(s, m, regs, at))
-			return take(s, step, m, regs);
+	s->stats.stops++;
+	if (borrow_trial_woke(s, m, regs))
+		return BORROW_GO;
+	const struct step *step = step_find(s->state, at);
+	if (!step || !claim(s, m, regs, at)) {
 		s->stats.foreign++;
 		return BORROW_PASS;
 	}
+	switch (borrow_trial_hit(s, (size_t)(step - table) + 1, m, regs)) {
+	case BORROW_TRIAL_MISSED: return BORROW_PASS;
+	case BORROW_TRIAL_SLEEPS: return BORROW_GO;
+	default: return take(s, step, m, regs);
+	}
+}
+
+enum borrow_verdict borrow_steps_hit(struct borrow_steps *s, struct borrow_memory *m, struct vcpu_regs *regs)
+{
+	for (enum borrow_site at = 0; at < BORROW_SITES; at++)
+		if (s->site[at] && regs->rip == s->site[at])
+			return hit_at(s, at, m, regs);
 	return BORROW_NOT_OURS;
 }
+
+#ifdef VMPOKE_FAULT_POINTS
+unsigned borrow_trial_rows(void)
+{
+	return ARRAY_SIZE(table);
+}
+#endif
