@@ -96,7 +96,7 @@ kernel_image() { "$root/tests/fetch" "kernel-$1"; }
 # vm_start NAME [-k 6.1|6.12] [-q 7|10] [-s CPUS] [-t single|multi] [-c CMDLINE] [-i] [-- QEMU ARGS...]
 # -i: the guest comes later (-incoming), and is not waited for.
 # Files in $work/NAME: console, qmp (for vmpoked), mon (our own monitor), cmd (guest commands).
-# 2: this QEMU or kernel is not to be had, $WHY says which.
+# VM_BOOT_LIMIT: seconds it may take (60). 2: this QEMU or kernel is not to be had, $WHY says which.
 vm_start() {
 	local name=$1 kernel=6.1 qemu=7 smp=2 thread=multi cmdline='' incoming='' dir=$work/$1 image command opt OPTIND=1
 	shift
@@ -127,7 +127,7 @@ vm_start() {
 	exec {vm_fd[$name]}<>"$dir/cmd.in"
 	[ -z "$incoming" ] || return 0
 	# A guest that panics would boot again and hide it.
-	until_ok 60 vm_seen "$name" '^UP |Kernel panic' && vm_seen "$name" '^UP ' ||
+	until_ok "${VM_BOOT_LIMIT:-60}" vm_seen "$name" '^UP |Kernel panic' && vm_seen "$name" '^UP ' ||
 		why "the guest did not come up: $(tail -qn 1 "$dir/qemu.log" "$dir/console" | tr -d '\r' | tr '\n' ' ')"
 }
 

@@ -115,7 +115,7 @@ rebooted() {
 	agent_is ready && boot=$(field .boot_id) && vp_ok apply web "$patch" || return
 	mark=$(vm_mark web)
 	vm_mon web '{"execute": "system_reset"}' >/dev/null
-	vm_wait web 60 '^UP ' "$mark" || return
+	vm_wait web "${VM_BOOT_LIMIT:-60}" '^UP ' "$mark" || return
 	vp_ok --json status web || return
 	expect_eq "state of the patch" "$(field '.patches[0].state')" lost || return
 	# Nobody has started it: what the last boot's said is forgotten.
@@ -138,3 +138,31 @@ paused() {
 	vm_mon web '{"execute": "cont"}' >/dev/null
 	[ $status = 0 ] && agent_is ready
 }
+
+# A card for the guest on a tap in this network namespace: QEMU's arguments in card.
+mac=52:54:00:12:34:56
+tap_make() {
+	ip tuntap add tap0 mode tap 2>>"$work/net.log" && ip link set tap0 up 2>>"$work/net.log" || return
+	card=(-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$mac,romfile=")
+}
+
+# The same agent over the guest's network card, which has no address.
+over_xdp() {
+	vm_do web agent-kill
+	# No more than systemd/links.conf gives.
+	daemon_stop && daemon_start setpriv --no-new-privs \
+		--bounding-set=-all,+sys_ptrace,+dac_override,+net_admin,+net_raw,+bpf || return
+	vm_do web card-up && vm_do web agent "--link packet --where eth0" || return
+	vp_ok add web --qmp "$work/web/qmp" --agent "xdp:tap0,$mac" && agent_is ready || return
+	echo "# hello over xdp $(field .hello_us) us, round trip $(field .round_trip_us) us"
+	expect_eq link "$(field .link)" xdp || return
+	vp_ok --json apply web "$patch" || return
+	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "true 4242" || return
+	daemon_kill
+	daemon_start && agent_is ready || return
+	vm_do web agent-kill && vp_ok --json revert web "$id" || return
+	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "false own" || return
+	vp_ok remove web || return
+	until_ok 10 tap_is_free || why "the program is still on the tap"
+}
+tap_is_free() { ! ip link show tap0 | grep -q 'prog/xdp'; }

@@ -10,7 +10,6 @@
 if [ "$(id -u)" = 0 ] && [ -z "${VMPOKE_OWN_NET-}" ] && unshare -n true 2>/dev/null; then
 	exec unshare -n env VMPOKE_OWN_NET=1 bash "$0"
 fi
-mac=52:54:00:12:34:56
 
 . "$root/tests/e2e/agent-lib.sh"
 . "$root/tests/e2e/agent-cases.sh"
@@ -83,27 +82,6 @@ with_key() {
 	[ ! -e "$work/state/keys/web.agent" ] || why "the key is still there"
 }
 
-# The same agent over the guest's network card, which has no address.
-over_xdp() {
-	vm_do web agent-kill
-	# No more than systemd/links.conf gives.
-	daemon_stop && daemon_start setpriv --no-new-privs \
-		--bounding-set=-all,+sys_ptrace,+dac_override,+net_admin,+net_raw,+bpf || return
-	vm_do web card-up && vm_do web agent "--link packet --where eth0" || return
-	vp_ok add web --qmp "$work/web/qmp" --agent "xdp:tap0,$mac" && agent_is ready || return
-	echo "# hello over xdp $(field .hello_us) us, round trip $(field .round_trip_us) us"
-	expect_eq link "$(field .link)" xdp || return
-	vp_ok --json apply web "$patch" || return
-	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "true 4242" || return
-	daemon_kill
-	daemon_start && agent_is ready || return
-	vm_do web agent-kill && vp_ok --json revert web "$id" || return
-	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "false own" || return
-	vp_ok remove web || return
-	until_ok 10 tap_is_free || why "the program is still on the tap"
-}
-tap_is_free() { ! ip link show tap0 | grep -q 'prog/xdp'; }
-
 # Where the module is missing the way is said to be closed, and the rest works.
 over_vsock() {
 	vp_ok add web --qmp "$work/web/qmp" --agent vsock:42 || return
@@ -126,11 +104,7 @@ addresses() {
 	vp_ok apply web "$patch" && vp_ok revert web "$patch" && vp_ok remove web
 }
 
-if [ -n "${VMPOKE_OWN_NET-}" ] && ip tuntap add tap0 mode tap && ip link set tap0 up; then
-	card=(-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$mac,romfile=")
-else
-	card=()
-fi 2>>"$work/net.log"
+[ -n "${VMPOKE_OWN_NET-}" ] && tap_make || card=()
 make_initramfs || { not_ok "initramfs" "$WHY"; finish; }
 agent_vm_start -- "${card[@]}"
 status=$?
