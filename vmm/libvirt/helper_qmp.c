@@ -64,8 +64,10 @@ void helper_client_accept(struct helper *h)
 	struct timeval limit = { .tv_sec = SEND_S };
 
 	h->client_fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (h->client_fd < 0)
+	if (h->client_fd < 0) {
+		poll(NULL, 0, 100); /* out of descriptors: the one that waits stays, and must not be asked for without a break */
 		return;
+	}
 	setsockopt(h->client_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	h->lexer = qmp_lexer_new();
 	if (h->lexer)
