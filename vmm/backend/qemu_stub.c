@@ -111,7 +111,7 @@ static int stub_start(struct qemu_vm *vm, struct err *e)
 	}
 	vm->stub_open = true;
 	/* QEMU made it with its own umask. Failing is fine: the folder is ours. */
-	fchmodat(AT_FDCWD, vm->gdb_own, 0600, AT_SYMLINK_NOFOLLOW);
+	(void)!fchmodat(AT_FDCWD, vm->gdb_own, 0600, AT_SYMLINK_NOFOLLOW);
 	return 0;
 }
 
