@@ -125,8 +125,10 @@ static void entry_patch(struct daemon *d, struct audit_entry *x, json_t *args, s
 		snprintf(x->patch, sizeof(x->patch), "%s", name);
 	if (x->class != SCHEMA_CLASS_REVERT) /* the text of a revert only names the patch */
 		r->has_patch = text || (name && (x->class == SCHEMA_CLASS_APPLY || x->class == SCHEMA_CLASS_CHECK));
-	if (!text && r->has_patch)
-		text = stored = stored_text(d, x, name, &len);
+	if (!text && r->has_patch) {
+		stored = stored_text(d, x, name, &len);
+		text = stored;
+	}
 	if (!text || patchfile_parse(text, len, "patch", &patch, NULL) < 0)
 		return;
 	snprintf(x->patch, sizeof(x->patch), "%s", patch->name);
