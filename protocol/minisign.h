@@ -40,7 +40,7 @@ int minisign_sig_parse(const char *text, size_t len, struct minisign_sig *ret, s
 int minisign_verify(const struct minisign_key *key, const struct minisign_sig *sig, const void *text, size_t len,
 		    struct err *e);
 
-/* As minisign prints it: 16 upper-case hex digits. */
+/* 16 upper-case hex digits; minisign itself leaves leading zeros away. */
 void minisign_id_format(const uint8_t id[static MINISIGN_ID_LEN], char buf[static MINISIGN_ID_TEXT]);
 
 /* SHA-256. */

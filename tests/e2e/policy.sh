@@ -23,7 +23,8 @@ setup() {
 	vp_ok --json symbols a __x64_sys_getpgrp || return
 	entry=$(field '.symbols[0].address')
 	ours=$("$build/vmpoke" -c "$sock" --json keys | jq -r '.[0].id')
-	[[ $ours =~ ^[0-9A-F]{16}$ ]] && grep -q "$ours" "$work/keys.d/ours.pub" || why "vmpoke keys says '$ours'"
+	# minisign leaves leading zeros away.
+	[[ $ours =~ ^[0-9A-F]{16}$ ]] && grep -q " $(sed 's/^0*//' <<<"$ours")\$" "$work/keys.d/ours.pub" || why "vmpoke keys says '$ours'"
 }
 
 key_make() { # NAME: a key without a password
@@ -334,7 +335,8 @@ journal_has_fields() {
 	until_ok 10 grep -q '"VMPOKE_RESULT": "done"' "$work/journal.jsonl" || why "no result in the journal"
 }
 
-run_case "setup" setup || finish
+run_case "setup" setup
+[ "$failures" = 0 ] || finish
 run_case "an unsigned patch is refused" unsigned_refused
 run_case "a signed one is applied, and is the same when applied again" signed_applied
 run_case "a signature of the older kind" legacy_signature

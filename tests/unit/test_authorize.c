@@ -102,6 +102,13 @@ static void test_without_a_file(void **state)
 	/* vmpoked's own to give. */
 	call_fails(rw, "patch-apply", json_pack("{s:s, s:s, s:{}}", "vm", "ok", "text", "x", "by"), ERR_USAGE, &e);
 	assert_string_equal(e.text, "Parameter 'by' is unexpected");
+	/* minisign leaves leading zeros of an id away. */
+	json_t *revoked = call_ok(rw, "manifest-revoke", json_pack("{s:s, s:s, s:i}", "patch", "fix", "key", "ABC", "serial", 3));
+	assert_string_equal(get_str(revoked, "key"), "0000000000000ABC");
+	assert_int_equal(get_int(revoked, "serial"), 3);
+	json_decref(revoked);
+	call_fails(rw, "manifest-revoke", json_pack("{s:s, s:s}", "patch", "fix", "key", "../x"), ERR_USAGE, &e);
+	call_fails(rw, "manifest-revoke", json_pack("{s:s, s:s}", "patch", "../x", "key", "ABC"), ERR_USAGE, &e);
 	qmp_client_free(rw);
 	qmp_client_free(ro);
 }

@@ -21,16 +21,20 @@ int cmd_manifest_revoke(struct daemon *d, struct session *s, const struct schema
 	const char *patch = json_string_value(json_object_get(args, "patch"));
 	const char *key = json_string_value(json_object_get(args, "key"));
 	json_t *serial = json_object_get(args, "serial");
+	char id[MINISIGN_ID_TEXT];
 	uint64_t revoked = 0;
 
 	(void)s, (void)cmd;
 	if (!patch_name_valid(patch))
 		return err_set(e, ERR_USAGE, EINVAL, NULL, "'patch' is not the name of a patch");
-	if (strspn(key, "0123456789ABCDEF") != MINISIGN_ID_TEXT - 1)
-		return err_set(e, ERR_USAGE, EINVAL, NULL, "'key' must be 16 upper-case hex digits, as minisign prints them");
-	int r = serials_revoke(d->serials_fd, key, patch, serial ? (uint64_t)json_integer_value(serial) : 0, &revoked, e);
+	size_t digits = strlen(key);
+	if (digits > MINISIGN_ID_TEXT - 1 || strspn(key, "0123456789ABCDEF") != digits)
+		return err_set(e, ERR_USAGE, EINVAL, NULL, "'key' must be up to 16 upper-case hex digits, as minisign prints them");
+	/* minisign leaves leading zeros away. */
+	snprintf(id, sizeof(id), "%.*s%s", (int)(MINISIGN_ID_TEXT - 1 - digits), "0000000000000000", key);
+	int r = serials_revoke(d->serials_fd, id, patch, serial ? (uint64_t)json_integer_value(serial) : 0, &revoked, e);
 	if (r < 0)
 		return r;
-	*ret = json_pack("{s:s, s:s, s:I}", "patch", patch, "key", key, "serial", (json_int_t)revoked);
+	*ret = json_pack("{s:s, s:s, s:I}", "patch", patch, "key", id, "serial", (json_int_t)revoked);
 	return 0;
 }
