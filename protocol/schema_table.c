@@ -94,6 +94,7 @@
 	{ "forced_exits", SCHEMA_INT, .doc = "vCPU exits forced" }, \
 	{ "steps", SCHEMA_INT, .doc = "single steps to leave a range" }, \
 	{ "retries", SCHEMA_INT, .doc = "attempts that found a range busy" }, \
+	{ "gated", SCHEMA_INT, true, .doc = "times a vCPU came to the gate before a range that is never empty, where one was closed" }, \
 	{ "longest_pause_us", SCHEMA_INT, .doc = "longest time the guest stood still" }, \
 	{ "elapsed_us", SCHEMA_INT, .doc = "wall time of the whole operation" }, \
 	{ "trap", SCHEMA_STR, true, .doc = "staged, held: int3 or hw" }, \

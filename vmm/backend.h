@@ -175,6 +175,12 @@ struct backend_live_ops {
 	/* Guest-virtual access with that vCPU's own CR3 and CPL 0 rules, from hit(): all or nothing, *fault filled on -EFAULT. */
 	int (*read_virtual)(struct backend *b, size_t vcpu, uint64_t gva, void *buf, size_t len, struct backend_fault *fault);
 	int (*write_virtual)(struct backend *b, size_t vcpu, uint64_t gva, const void *buf, size_t len, struct backend_fault *fault);
+	/*
+	 * The same for a u32 at an address divisible by 4, as one locked instruction of that vCPU: from expected to
+	 * desired. 1: done; 0: it holds something else; -EFAULT: *fault. NULL: not to be had.
+	 */
+	int (*exchange_virtual)(struct backend *b, size_t vcpu, uint64_t gva, uint32_t expected, uint32_t desired,
+				struct backend_fault *fault);
 };
 
 /* Something found out about a host or a VM, for people. */

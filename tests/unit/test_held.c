@@ -121,7 +121,7 @@ static void exclusions(void **state)
 		scenario(seed, seed % 2);
 		f.plan.mode = seed % 3 ? POKE_MODE_HELD : POKE_MODE_FLIPPED;
 		f.plan.n_exclusions = 1;
-		f.plan.exclusions[0] = (struct poke_exclusion){ LIVE_GVA + 0x700000, LIVE_GVA + 0x700010 };
+		f.plan.exclusions[0] = (struct poke_exclusion){ .start = LIVE_GVA + 0x700000, .end = LIVE_GVA + 0x700010 };
 		f.away = LIVE_GVA + 0x700000 + seed % 17; /* the end is outside */
 		int r = run(30000, &stats, &e);
 		check(seed, r, &e);
@@ -142,7 +142,7 @@ static void always_excluded(void **state)
 	fake_live_site(&f, "0f1f440000", "e900001000");
 	f.plan.mode = POKE_MODE_HELD;
 	f.plan.n_exclusions = 1;
-	f.plan.exclusions[0] = (struct poke_exclusion){ LIVE_GVA, LIVE_GVA + 0x1000000 };
+	f.plan.exclusions[0] = (struct poke_exclusion){ .start = LIVE_GVA, .end = LIVE_GVA + 0x1000000 };
 	assert_int_equal(run(3000, &stats, &e), -ETIMEDOUT);
 	check(3, -ETIMEDOUT, &e);
 	assert_string_equal(e.rule, "busy");

@@ -571,6 +571,15 @@ static void virtual_access(void **state)
 	assert_int_equal(live->read_virtual(b, 0, GUEST_MEMORY, got, 8, &fault), -EFAULT); /* mapped, no RAM there */
 	assert_int_equal(live->read_virtual(b, 0, 0, got, 8192, &fault), -EINVAL);
 	assert_int_equal(live->read_virtual(b, n_vcpus, 0, got, 8, &fault), -EINVAL);
+	uint32_t word = 0x101;
+	assert_int_equal(live->write_virtual(b, 0, 0x400ff8, &word, 4, &fault), 0);
+	assert_int_equal(live->exchange_virtual(b, 0, 0x400ff8, 0, 1, &fault), 0);
+	assert_int_equal(live->exchange_virtual(b, 0, 0x400ff8, 0x101, 1, &fault), 1);
+	assert_int_equal(live->read_virtual(b, 0, 0x400ff8, &word, 4, &fault), 0);
+	assert_int_equal(word, 1);
+	assert_int_equal(live->exchange_virtual(b, 0, 0x400ff9, 0, 1, &fault), -EINVAL);
+	assert_int_equal(live->exchange_virtual(b, 0, 0x4000000000ull, 0, 1, &fault), -EFAULT);
+	assert_int_equal(live->exchange_virtual(b, n_vcpus, 0x400ff8, 1, 0, &fault), -EINVAL);
 	assert_int_equal(b->ops->resume(b, NULL), 0);
 }
 

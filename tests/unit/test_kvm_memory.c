@@ -5,6 +5,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -45,6 +46,40 @@ static void edges(void **state)
 	assert_int_equal(memory_read(&mem, 0, buf, (size_t)1 << 62), -EFAULT);
 	assert_null(memory_at(&mem, 16 * MIB - 4, 8));
 	assert_non_null(memory_at(&mem, 16 * MIB - 4, 4));
+}
+
+/* A guest counts with its own locked instructions, we with ours: none is lost, also where the page was flipped away. */
+static void *count_up(void *arg)
+{
+	_Atomic uint32_t *word = arg;
+
+	for (int i = 0; i < 50000; i++)
+		atomic_fetch_add(word, 1);
+	return NULL;
+}
+
+static void exchange(void **state)
+{
+	const uint8_t byte = 0x5a;
+	const struct backend_flip f = { .gpa = 0x5000, .len = 1, .bytes = &byte };
+	uint32_t now = 7;
+	pthread_t guest;
+
+	(void)state;
+	assert_int_equal(memory_exchange(&mem, 0x5ff2, 0, 1), -EFAULT);
+	assert_int_equal(memory_exchange(&mem, 16 * MIB, 0, 1), -EFAULT);
+	memory_write(&mem, 0x5ff0, &now, 4);
+	assert_int_equal(memory_exchange(&mem, 0x5ff0, 0, 1), 0);
+	assert_int_equal(memory_exchange(&mem, 0x5ff0, 7, 0), 1);
+	assert_int_equal(memory_flip(&mem, &f, 1, NULL), 0);
+	assert_int_equal(pthread_create(&guest, NULL, count_up, mem.slots + 0x5ff0), 0);
+	for (int done = 0; done < 50000;) {
+		memory_read(&mem, 0x5ff0, &now, 4);
+		done += memory_exchange(&mem, 0x5ff0, now, now + 1);
+	}
+	pthread_join(guest, NULL);
+	memory_read(&mem, 0x5ff0, &now, 4);
+	assert_int_equal(now, 100000);
 }
 
 /* RAM above 4 GiB follows the low part in the file, with no gap. */
@@ -244,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(edges, setup, teardown),
+		cmocka_unit_test_setup_teardown(exchange, setup, teardown),
 		cmocka_unit_test_setup_teardown(high_part, setup, teardown),
 		cmocka_unit_test(huge_pages),
 		cmocka_unit_test_setup_teardown(flip_one, setup, teardown),

@@ -29,8 +29,9 @@ static struct transaction *make(const char *name, enum operation operation, size
 	t->plan->trap = BACKEND_TRAP_KIND_HW;
 	t->plan->atomic = true;
 	t->plan->n_exclusions = 2;
-	t->plan->exclusions[0] = (struct poke_exclusion){ 0xffffffff81000010, 0xffffffff81000020 };
-	t->plan->exclusions[1] = (struct poke_exclusion){ 1, 2 };
+	t->plan->exclusions[0] = (struct poke_exclusion){ .start = 0xffffffff81000010, .end = 0xffffffff81000020,
+							    .gate = 0xffffffff81000014 };
+	t->plan->exclusions[1] = (struct poke_exclusion){ .start = 1, .end = 2 };
 	assert_int_equal(plan_set_slots(t->plan, slots, ARRAY_SIZE(slots), NULL), 0);
 	for (size_t i = 0; i < n_sites; i++) {
 		struct poke_site *s = &t->plan->sites[i];

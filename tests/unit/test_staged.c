@@ -173,7 +173,7 @@ static void all_tasks_when_needed(void **state)
 		f.insomnia = true;
 		f.ghosts = i > 0;
 		f.plan.n_exclusions = i > 1;
-		f.plan.exclusions[0] = (struct poke_exclusion){ LIVE_GVA + 0x2000, LIVE_GVA + 0x2010 };
+		f.plan.exclusions[0] = (struct poke_exclusion){ .start = LIVE_GVA + 0x2000, .end = LIVE_GVA + 0x2010 };
 		int r = run(i ? 20000 : 1000000, &stats, &e);
 		check(5, r, &e);
 		assert_int_equal(r, i == 2 ? -ETIMEDOUT : 0);

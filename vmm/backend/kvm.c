@@ -235,6 +235,7 @@ static const struct backend_live_ops live = {
 	.release = live_release,
 	.read_virtual = live_read_virtual,
 	.write_virtual = live_write_virtual,
+	.exchange_virtual = live_exchange_virtual,
 };
 
 const struct backend_ops backend_kvm = {

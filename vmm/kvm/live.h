@@ -25,6 +25,8 @@ int live_read_virtual(struct backend *b, size_t vcpu, uint64_t gva, void *buf, s
 		      struct backend_fault *fault);
 int live_write_virtual(struct backend *b, size_t vcpu, uint64_t gva, const void *buf, size_t len,
 		       struct backend_fault *fault);
+int live_exchange_virtual(struct backend *b, size_t vcpu, uint64_t gva, uint32_t expected, uint32_t desired,
+			  struct backend_fault *fault);
 
 /* pause.c */
 int run_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret_was_running, struct err *e);

@@ -159,6 +159,18 @@ int memory_write(struct memory *mem, uint64_t gpa, const void *buf, size_t len)
 	return 0;
 }
 
+int memory_exchange(struct memory *mem, uint64_t gpa, uint32_t expected, uint32_t desired)
+{
+	size_t run = sizeof(expected);
+
+	if (gpa % sizeof(expected) || !in_ram(mem, gpa, sizeof(expected)))
+		return -EFAULT;
+	pthread_rwlock_rdlock(&mem->lock);
+	bool done = atomic_compare_exchange_strong((_Atomic uint32_t *)(uintptr_t)host(mem, gpa, &run), &expected, desired);
+	pthread_rwlock_unlock(&mem->lock);
+	return done;
+}
+
 uint8_t *memory_at(struct memory *mem, uint64_t gpa, size_t len)
 {
 	uint8_t *at = NULL;

@@ -67,6 +67,9 @@ ssize_t memory_page(const struct memory *mem, uint64_t gpa);
 int memory_read(struct memory *mem, uint64_t gpa, void *buf, size_t len);
 int memory_write(struct memory *mem, uint64_t gpa, const void *buf, size_t len);
 
+/* From expected to desired, as one locked instruction. 1: done; 0: something else is there; -EFAULT: no RAM, or gpa not divisible by 4. */
+int memory_exchange(struct memory *mem, uint64_t gpa, uint32_t expected, uint32_t desired);
+
 /* Host address of len bytes that follow each other in the file, or NULL. Valid until the next flip. */
 uint8_t *memory_at(struct memory *mem, uint64_t gpa, size_t len);
 

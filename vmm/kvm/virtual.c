@@ -105,3 +105,15 @@ int live_write_virtual(struct backend *b, size_t vcpu, uint64_t gva, const void 
 	}
 	return n < 0 ? n : 0;
 }
+
+int live_exchange_virtual(struct backend *b, size_t vcpu, uint64_t gva, uint32_t expected, uint32_t desired,
+			  struct backend_fault *fault)
+{
+	struct machine *m = machine_of(b);
+	struct backend_range runs[PAGES_MAX];
+	int n = vcpu < m->n_cpus && gva % sizeof(expected) == 0 ?
+			translate(&m->cpus[vcpu], gva, sizeof(expected), true, runs, fault) :
+			-EINVAL;
+
+	return n < 0 ? n : memory_exchange(&m->memory, runs[0].gpa, expected, desired);
+}

@@ -298,7 +298,7 @@ int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_p
 {
 	struct poke_tx t = { .backend = b, .arch = arch, .plan = plan, .quiesce = quiesce, .log = log };
 	uint64_t began = now_us();
-	struct err why = { 0 };
+	struct err why = { 0 }, late = { 0 };
 	int r = 0;
 
 	t.deadline = timeout_us < UINT64_MAX - began ? began + timeout_us : UINT64_MAX;
@@ -310,6 +310,10 @@ int poke_run(struct backend *b, const struct arch_ops *arch, const struct poke_p
 			r = carry_out(&t, &why);
 		if (r < 0)
 			r = go_back(&t, explain(r, "prepare", &why), &why);
+	}
+	if (poke_gate_open(&t, &late) < 0 && r != -EUCLEAN) {
+		why = late;
+		r = -EUCLEAN;
 	}
 	poke_tx_clear_up(&t);
 	t.stats.elapsed_us = now_us() - began;

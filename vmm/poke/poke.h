@@ -66,6 +66,12 @@ struct poke_site {
 /* Text [start, end) in which no vCPU may stand when old becomes new, e.g. from a lock to its unlock. */
 struct poke_exclusion {
 	uint64_t start, end;
+	/*
+	 * Not 0: start is the entry of a function of x86-64 that waits for the u32 its first argument points to, and a
+	 * call of it is as good as done once that went from 0 to 1; gate is its first instruction that can
+	 * be waited before, after ENDBR64. See gate.c.
+	 */
+	uint64_t gate;
 };
 
 #define POKE_SLOT_LEN	  16   /* room for one instruction */
@@ -103,6 +109,7 @@ struct poke_stats {
 	unsigned forced_exits;	   /* vCPUs that were taken out of guest mode by us */
 	unsigned steps;		   /* single-steps to walk a vCPU out of a range */
 	unsigned retries;	   /* pauses given up because something was inside a range */
+	unsigned gated;		   /* times a vCPU came to a gate before an excluded range */
 	uint64_t longest_pause_us; /* from asking for the stop to the acknowledged resume */
 	uint64_t elapsed_us;
 	bool tasks_left;	   /* that no task is inside a range was shown by tasks_leave(), not by the scan */

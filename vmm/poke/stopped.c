@@ -63,6 +63,11 @@ int poke_stopped_pause(struct poke_tx *t, struct err *e)
 		}
 		if (r <= 0)
 			return r;
+		struct err why = { 0 };
+		if (poke_gate_close(t, &why) < 0) {
+			*e = why;
+			return -EIO;
+		}
 		r = poke_tasks_help(t) ? poke_tasks_wait(t, e) : give_way(t, e);
 		if (r < 0)
 			return r;

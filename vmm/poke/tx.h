@@ -36,6 +36,8 @@ struct poke_tx {
 	bool tasks_asked;	  /* tasks_leave() was called ... */
 	bool tasks_left;	  /* ... and succeeded, with all traps set */
 	struct poke_traps *traps; /* staged, held */
+	struct poke_gate *gate;	  /* closed; NULL: none */
+	bool gate_asked;
 	struct backend_flip *flips; /* flipped: room for the pieces of all sites */
 	uint64_t *pages;	  /* of all sites, sorted, each once */
 	size_t n_pages;
@@ -79,6 +81,14 @@ int poke_tasks_wait(struct poke_tx *t, struct err *e);
 
 /* clear.c: is anything inside a range? VM paused. 0: no; 1: yes, *e names it; negative: cannot tell. */
 int poke_tx_clear(struct poke_tx *t, struct err *e);
+
+/*
+ * gate.c: from now on nobody enters the plan's gated ranges who need not. 0 also where that is not
+ * possible here; asked again nothing happens. Paused.
+ */
+int poke_gate_close(struct poke_tx *t, struct err *e);
+/* Back to as it was. -EUCLEAN (ERR_ATTENTION) when the debug registers stay in use. */
+int poke_gate_open(struct poke_tx *t, struct err *e);
 
 /* stopped.c: the steps of mode stopped; all but pause and write serve the others as well. */
 int poke_stopped_pause(struct poke_tx *t, struct err *e);

@@ -8,7 +8,7 @@
  *
  * Records ("type"):
  *   begin   txn, time, operation, patch, description, base, build_id, pid, pid_start, mode, trap,
- *           atomic, exclude[], sites[]
+ *           atomic, exclude[] (from, to, gate?), slots[], sites[]
  *   state   txn, state, running          before the state takes effect; after it for those that only look
  *   end     txn, time, result, changed, figures, error?
  *   lost    patch, time                  the guest rebooted, its text is new

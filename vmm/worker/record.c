@@ -114,9 +114,14 @@ static json_t *exclusions_record(const struct poke_plan *plan)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < plan->n_exclusions; i++)
-		json_array_append_new(list, json_pack("{s:o, s:o}", "from", qmp_address(plan->exclusions[i].start),
-						      "to", qmp_address(plan->exclusions[i].end)));
+	for (size_t i = 0; i < plan->n_exclusions; i++) {
+		const struct poke_exclusion *x = &plan->exclusions[i];
+		json_t *o = json_pack("{s:o, s:o}", "from", qmp_address(x->start), "to", qmp_address(x->end));
+
+		if (x->gate)
+			json_object_set_new(o, "gate", qmp_address(x->gate));
+		json_array_append_new(list, o);
+	}
 	return list;
 }
 
@@ -206,6 +211,9 @@ static bool exclusions_from_json(json_t *list, struct poke_plan *p)
 		struct poke_exclusion *x = &p->exclusions[i];
 
 		if (!get_address(o, "from", &x->start) || !get_address(o, "to", &x->end) || x->start >= x->end)
+			return false;
+		if (json_object_get(o, "gate") &&
+		    (!get_address(o, "gate", &x->gate) || x->gate < x->start || x->gate >= x->end))
 			return false;
 	}
 	p->n_exclusions = json_array_size(list);
@@ -331,6 +339,8 @@ void figures_add_json(json_t *o, enum poke_mode mode, const struct poke_stats *s
 					   (int)s->held, "copied", (int)s->copied, "kicked", (int)s->kicked, "already_out", (int)s->already_out, "waited_us",
 					   (json_int_t)s->waited_us, "held_us", (json_int_t)s->held_us);
 
+	if (s->gated)
+		json_object_set_new(o, "gated", json_integer((json_int_t)s->gated));
 	json_object_update(o, all);
 	if (live)
 		json_object_update(o, live);
