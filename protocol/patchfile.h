@@ -33,6 +33,7 @@ enum patch_kind {
 	PATCH_KIND_STATIC_KEY,	/* enable: the static key at "at" and all its jumps */
 	PATCH_KIND_STATIC_CALL, /* to: the static call whose key is "at" leads to it; "null" and "ret0" are words */
 	PATCH_KIND_ALTERNATIVE, /* choose: which form of the alternative at "at" */
+	PATCH_KIND_PV_GROUP,	/* group, choose: operations of pv_ops, which "at" is, switched together */
 	PATCH_KIND_FUNCTION, /* object, symbol: the function entry jumps to a function of an object file */
 };
 
@@ -40,6 +41,8 @@ enum patch_choice {
 	PATCH_CHOICE_ORIGINAL,	  /* alternative: the compiler's code */
 	PATCH_CHOICE_REPLACEMENT, /* ... the replacement, where there is one only */
 	PATCH_CHOICE_NUMBER,	  /* ... replacement number choice_number */
+	PATCH_CHOICE_NATIVE,	  /* pv_group */
+	PATCH_CHOICE_PARAVIRT,
 };
 
 /* "symbol", "symbol+0x12", or "0xffffffff81000000". */

@@ -10,16 +10,16 @@
 #include <errno.h>
 #include <string.h>
 
-enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE,
+enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE, KEY_GROUP,
 		KEY_OBJECT, KEY_SYMBOL };
 
 static const char *const site_keys[] = {
 	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
 	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", [KEY_CHOOSE] = "choose",
-	[KEY_OBJECT] = "object", [KEY_SYMBOL] = "symbol", NULL,
+	[KEY_GROUP] = "group", [KEY_OBJECT] = "object", [KEY_SYMBOL] = "symbol", NULL,
 };
 
-#define KINDS "bytes, return, jump, nop, immediate, static_key, static_call, alternative or function"
+#define KINDS "bytes, return, jump, nop, immediate, static_key, static_call, alternative, pv_group or function"
 #define BIT(key) (1u << (key))
 
 static const struct {
@@ -33,6 +33,7 @@ static const struct {
 	[PATCH_KIND_STATIC_KEY] = { BIT(KEY_ENABLE), 0 },
 	[PATCH_KIND_STATIC_CALL] = { BIT(KEY_TO), 0 },
 	[PATCH_KIND_ALTERNATIVE] = { BIT(KEY_CHOOSE), 0 },
+	[PATCH_KIND_PV_GROUP] = { BIT(KEY_CHOOSE) | BIT(KEY_GROUP), 0 },
 	[PATCH_KIND_FUNCTION] = { BIT(KEY_OBJECT) | BIT(KEY_SYMBOL), 0 },
 };
 
@@ -101,19 +102,30 @@ static int bytes_value(struct yaml_reader *r, const char *text, const char *key,
 	return 0;
 }
 
+/* Which words are legal depends on the kind, which may be named after it: see check_choice(). */
 static int choice_value(struct yaml_reader *r, const char *text, struct patchfile_site *site)
 {
-	if (strcmp(text, "original") == 0) {
-		site->choice = PATCH_CHOICE_ORIGINAL;
-	} else if (strcmp(text, "replacement") == 0) {
-		site->choice = PATCH_CHOICE_REPLACEMENT;
-	} else {
-		if (text[0] < '1' || text[0] > '9' || text[1])
-			return fail_here(r, "choose must be original, replacement or its number (1 to 9)");
-		site->choice = PATCH_CHOICE_NUMBER;
-		site->choice_number = (uint8_t)(text[0] - '0');
-	}
+	static const char *const words[] = {
+		[PATCH_CHOICE_ORIGINAL] = "original", [PATCH_CHOICE_REPLACEMENT] = "replacement",
+		[PATCH_CHOICE_NUMBER] = "",	      [PATCH_CHOICE_NATIVE] = "native",
+		[PATCH_CHOICE_PARAVIRT] = "paravirt",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+		if (i != PATCH_CHOICE_NUMBER && strcmp(text, words[i]) == 0) {
+			site->choice = (enum patch_choice)i;
+			return 0;
+		}
+	if (text[0] < '1' || text[0] > '9' || text[1])
+		return fail_here(r, "choose must be original, replacement or its number (1 to 9), of a pv_group native or paravirt");
+	site->choice = PATCH_CHOICE_NUMBER;
+	site->choice_number = (uint8_t)(text[0] - '0');
 	return 0;
+}
+
+static int group_value(struct yaml_reader *r, const char *text)
+{
+	return strcmp(text, "lock") == 0 ? 0 : fail_here(r, "group must be lock");
 }
 
 /* The name of a file on the client's side: nobody here opens it. */
@@ -163,6 +175,8 @@ static int site_value(struct yaml_reader *r, enum site_key key, char *object, st
 		return enable_value(r, text, site);
 	case KEY_CHOOSE:
 		return choice_value(r, text, site);
+	case KEY_GROUP:
+		return group_value(r, text);
 	case KEY_OBJECT:
 		return object_value(r, text, object);
 	case KEY_SYMBOL:
@@ -197,6 +211,17 @@ static int check_value(struct yaml_reader *r, const struct patchfile_site *site,
 	return yaml_reader_fail(r, line, "value is out of range: -2147483648 to 4294967295");
 }
 
+static int check_choice(struct yaml_reader *r, const struct patchfile_site *site)
+{
+	bool pv = site->choice == PATCH_CHOICE_NATIVE || site->choice == PATCH_CHOICE_PARAVIRT;
+
+	if (site->kind == PATCH_KIND_PV_GROUP && !pv)
+		return yaml_reader_fail(r, site->line, "of a pv_group choose native or paravirt");
+	if (site->kind == PATCH_KIND_ALTERNATIVE && pv)
+		return yaml_reader_fail(r, site->line, "of an alternative choose original, replacement or its number");
+	return 0;
+}
+
 static int check_site(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen, int value_line)
 {
 	if (!(seen & BIT(KEY_KIND)))
@@ -204,6 +229,8 @@ static int check_site(struct yaml_reader *r, const struct patchfile_site *site, 
 	int s = check_keys(r, site, seen);
 	if (s == 0)
 		s = check_value(r, site, value_line);
+	if (s == 0)
+		s = check_choice(r, site);
 	if (s < 0 || site->kind != PATCH_KIND_BYTES)
 		return s;
 	if (site->old_len != site->new_len)

@@ -32,6 +32,7 @@ const char *patch_kind_name(enum patch_kind kind)
 		[PATCH_KIND_STATIC_KEY] = "static_key",
 		[PATCH_KIND_STATIC_CALL] = "static_call",
 		[PATCH_KIND_ALTERNATIVE] = "alternative",
+		[PATCH_KIND_PV_GROUP] = "pv_group",
 		[PATCH_KIND_FUNCTION] = "function",
 	};
 

@@ -84,6 +84,12 @@ $(BUILD)/tests/list-alternatives: $(BUILD)/obj/tests/tools/list-alternatives.o $
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
 
+# Switches the locks of a guest thousands of times, for tests/e2e/pv-group.sh.
+$(BUILD)/tests/pv-switch: $(BUILD)/obj/tests/tools/pv-switch.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
+
 # A machine of our own VMM with devices, for tests/e2e/virtio.sh.
 $(BUILD)/tests/kvm-virtio: $(BUILD)/obj/tests/tools/kvm-virtio.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
 	@mkdir -p $(@D)
@@ -104,7 +110,7 @@ test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke $(if $(HAVE_L
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
 have_clang := $(shell command -v $(CLANG) 2>/dev/null)
-check-build: all library man unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+check-build: all library man unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/pv-switch $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
 
 # Packages may be missing when make starts, and with them the flags pkg-config
 # gave above: the real work is done by a second make, on every CPU.

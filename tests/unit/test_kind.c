@@ -128,6 +128,14 @@ bool guest_is_text(const struct guest *guest, uint64_t gva, size_t len)
 	       gva - guest->facts.text_start <= guest->facts.text_end - guest->facts.text_start - len;
 }
 
+int guest_member_offsets(struct guest *guest, struct guest_member *wants, size_t n, struct err *e)
+{
+	(void)guest;
+	(void)wants;
+	(void)n;
+	return err_set(e, ERR_FAILED, EOPNOTSUPP, "no-btf", "this kernel has none");
+}
+
 static void symbol(const char *name, uint64_t offset, char type)
 {
 	struct guest_symbol *s = &g.symbols[g.n_symbols++];

@@ -128,6 +128,27 @@ bool guest_is_text(const struct guest *guest, uint64_t gva, size_t len)
 	return gva >= TEXT && len <= 0x280 && gva - TEXT <= 0x280 - len;
 }
 
+int guest_member_offsets(struct guest *guest, struct guest_member *wants, size_t n, struct err *e)
+{
+	static const struct guest_member known[] = {
+		{ "paravirt_patch_template", "lock", PV_LOCK }, { "pv_lock_ops", "queued_spin_lock_slowpath", 0 },
+		{ "pv_lock_ops", "queued_spin_unlock", 8 },	{ "pv_lock_ops", "vcpu_is_preempted", 32 },
+		{ "cpuinfo_x86", "x86_capability", 0x40 },
+	};
+
+	(void)guest;
+	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < ARRAY_SIZE(known) && (strcmp(known[k].type, wants[i].type) || strcmp(known[k].member, wants[i].member)))
+			k++;
+		if (k == ARRAY_SIZE(known))
+			return err_set(e, ERR_FAILED, EOPNOTSUPP, "no-btf", "no %s.%s", wants[i].type, wants[i].member);
+		wants[i].offset = known[k].offset;
+	}
+	return 0;
+}
+
 /*
  * function: 0x10 call, two replacements; 0x20 NOPs or lfence; 0x30 unlock, 0x40 vcpu_is_preempted, 0x50 slow path,
  * 0x60 a call of pv_ops that is none of the group's.
@@ -286,12 +307,101 @@ static void test_alternative_refused(void **state)
 	refused(alternative(0x10, PATCH_CHOICE_ORIGINAL, 0), true, -ESTALE, "old-bytes");
 }
 
+static struct patchfile_site group(enum patch_choice choice)
+{
+	return (struct patchfile_site){ .kind = PATCH_KIND_PV_GROUP, .line = 4, .choice = choice, .at = { .symbol = "pv_ops" } };
+}
+
+static const struct plan_want *want_at(const struct want_list *l, uint64_t gva)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->wants[i].gva == gva)
+			return &l->wants[i];
+	fail_msg("nothing is to change at 0x%llx", (unsigned long long)gva);
+	return NULL;
+}
+
+static void check_native(const struct want_list *out)
+{
+	const struct plan_want *w = want_at(out, TEXT + 0x30);
+
+	assert_int_equal(w->len, 5); /* one old instruction: the NOP behind a call is not touched */
+	assert_memory_equal(w->new_bytes, "\xc6\x07\x00\x66\x90", 5);
+	assert_memory_equal(w->expected, g.text + 0x30, 5);
+	assert_true(w->new_is_code && w->has_expected && !w->data);
+	w = want_at(out, TEXT + 0x50);
+	assert_int_equal(w->len, 5);
+	assert_memory_equal(w->new_bytes, "\xe8\xab\x00\x00\x00", 5); /* TEXT + 0x100 */
+	w = want_at(out, DATA + PV_LOCK);
+	assert_true(w->data && w->len == 8);
+	assert_memory_equal(w->expected, g.data + PV_LOCK, 8);
+	want_at(out, DATA + PV_LOCK + 8);
+	w = want_at(out, FEATURES);
+	assert_true(w->data && w->len == 4);
+	assert_memory_equal(w->new_bytes, "\x08\0\0", 4);
+	assert_int_equal(out->n, 5); /* what is native already is left alone, and so are other operations */
+}
+
+static void test_pv_group(void **state)
+{
+	struct patchfile_site site = group(PATCH_CHOICE_NATIVE);
+	struct want_list out;
+	struct err e;
+
+	(void)state;
+	memcpy(g.text + 0x140, "\xf3\x0f\x1e\xfa", 4);
+	if (expand(&site, true, &out, &e) < 0)
+		fail_msg("%s", e.text);
+	check_native(&out);
+	assert_int_equal(out.n_exclusions, 4); /* those that this kernel has */
+	assert_true(out.exclusions[0].start == TEXT + 0x100 && out.exclusions[0].end == TEXT + 0x140);
+	assert_true(out.exclusions[0].gate == TEXT + 0x100 && out.exclusions[1].gate == TEXT + 0x140 + 4); /* behind ENDBR64 */
+	assert_true(out.exclusions[2].gate == 0 && out.exclusions[3].gate == 0);
+	want_list_clear(&out);
+	teardown(NULL);
+	file_make(true);
+	booted(true);
+	if (expand(&site, true, &out, &e) < 0)
+		fail_msg("%s", e.text);
+	check_native(&out);
+	want_list_clear(&out);
+}
+
+static void test_pv_group_as_it_is(void **state)
+{
+	struct patchfile_site site = group(PATCH_CHOICE_PARAVIRT);
+	struct want_list out;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(expand(&site, false, &out, &e), 0);
+	assert_int_equal(out.n + out.n_exclusions, 0);
+	booted(false);
+	refused(site, true, -EOPNOTSUPP, "pv-group");
+	site.choice = PATCH_CHOICE_NATIVE;
+	assert_int_equal(expand(&site, false, &out, &e), 0);
+	assert_int_equal(out.n, 0);
+}
+
+static void test_pv_group_refused(void **state)
+{
+	struct patchfile_site site = group(PATCH_CHOICE_NATIVE);
+
+	(void)state;
+	refused(site, false, -ENOENT, "kernel-image");
+	strcpy(site.at.symbol, "boot_cpu_data");
+	refused(site, true, -EOPNOTSUPP, "pv-group");
+	pointer(PV_LOCK, 0x300000); /* leads to nothing */
+	refused(group(PATCH_CHOICE_NATIVE), true, -EOPNOTSUPP, "pv-group");
+}
+
 #define ON(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON(test_alternative), ON(test_alternative_refused),
+		ON(test_alternative), ON(test_alternative_refused), ON(test_pv_group), ON(test_pv_group_as_it_is),
+		ON(test_pv_group_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

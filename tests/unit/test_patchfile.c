@@ -28,14 +28,17 @@ static void test_choices(void **state)
 	struct patchfile *p = parse_good(HEAD "sites:\n"
 					 "  - { at: f+0x3, kind: alternative, choose: original }\n"
 					 "  - { at: g, kind: alternative, choose: replacement }\n"
-					 "  - { choose: 9, at: h, kind: alternative }\n");
-	static const enum patch_choice want[] = { PATCH_CHOICE_ORIGINAL, PATCH_CHOICE_REPLACEMENT, PATCH_CHOICE_NUMBER };
+					 "  - { choose: 9, at: h, kind: alternative }\n"
+					 "  - { at: pv_ops, kind: pv_group, group: lock, choose: native }\n"
+					 "  - { choose: paravirt, group: lock, at: pv_ops, kind: pv_group }\n");
+	static const enum patch_choice want[] = { PATCH_CHOICE_ORIGINAL, PATCH_CHOICE_REPLACEMENT, PATCH_CHOICE_NUMBER,
+						  PATCH_CHOICE_NATIVE, PATCH_CHOICE_PARAVIRT };
 
 	(void)state;
 	assert_int_equal(p->n_sites, ARRAY_SIZE(want));
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		assert_int_equal(p->sites[i].choice, want[i]);
-		assert_int_equal(p->sites[i].kind, PATCH_KIND_ALTERNATIVE);
+		assert_int_equal(p->sites[i].kind, i < 3 ? PATCH_KIND_ALTERNATIVE : PATCH_KIND_PV_GROUP);
 	}
 	assert_int_equal(p->sites[2].choice_number, 9);
 	patchfile_free(p);
@@ -261,6 +264,11 @@ static const struct {
 	{ BAD_SITE("{ at: f, kind: alternative }"), 4, "needs 'choose'" },
 	{ BAD_SITE("{ at: f, kind: alternative, choose: 0 }"), 4, "choose must be original, replacement or its number" },
 	{ BAD_SITE("{ at: f, kind: alternative, choose: 10 }"), 4, "choose must be" },
+	{ BAD_SITE("{ at: f, kind: alternative, choose: native }"), 4, "of an alternative choose original" },
+	{ BAD_SITE("{ at: f, kind: alternative, choose: 1, group: lock }"), 4, "has no 'group'" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, choose: native }"), 4, "needs 'group'" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: mmu, choose: native }"), 4, "group must be lock" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: original }"), 4, "of a pv_group choose native" },
 	{ BAD_SITE("{ at: f, kind: nop, choose: original }"), 4, "has no 'choose'" },
 	{ BAD_SITE("{ at: f, kind: jump, to: g+1 }"), 4, "'to' must be a symbol" },
 	{ BAD_SITE("{ at: f, kind: function, object: f.o }"), 4, "needs 'symbol'" },

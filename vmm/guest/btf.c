@@ -212,6 +212,20 @@ int layout_from_btf(struct layout *l, const void *data, uint32_t len, struct err
 	return r;
 }
 
+int members_from_btf(struct guest_member *wants, size_t n, const void *data, uint32_t len, struct err *e)
+{
+	int r = 0;
+
+	libbpf_set_print(NULL);
+	struct btf *btf = btf__new(data, len);
+	if (!btf)
+		return err_set(e, ERR_FAILED, EOPNOTSUPP, "no-btf", "the guest's BTF is malformed");
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = offset_of(btf, wants[i].type, wants[i].member, &wants[i].offset, e);
+	btf__free(btf);
+	return r;
+}
+
 /* Offset of a per-cpu variable in its section (pahole writes them there). */
 static int per_cpu_offset(const struct btf *btf, const char *name, uint32_t *ret, struct err *e)
 {

@@ -118,6 +118,14 @@ int guest_symbol_at(const struct guest *g, uint64_t addr, struct guest_symbol *r
 /* "do_idle+0x3c" or "0x..." when there is no symbol. */
 void guest_format_addr(const struct guest *g, uint64_t addr, char *buf, size_t cap);
 
+/* Where a structure of this kernel keeps a member, by its own BTF. */
+struct guest_member {
+	const char *type, *member; /* "pv_lock_ops", "kick" */
+	uint32_t offset;	   /* filled in */
+};
+/* -EOPNOTSUPP (rule "no-btf") when it has no BTF, or that does not say; some 10 ms. */
+int guest_member_offsets(struct guest *g, struct guest_member *wants, size_t n, struct err *e);
+
 /* True when [gva, gva + len) is core kernel text that stays after boot. */
 bool guest_is_text(const struct guest *g, uint64_t gva, size_t len);
 

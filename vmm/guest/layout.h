@@ -90,7 +90,11 @@ struct kprobe_layout {
 int layout_from_btf(struct layout *l, const void *btf, uint32_t len, struct err *e);
 int layout_arm64_from_btf(struct layout *l, struct layout_arm64 *x, const void *btf, uint32_t len, struct err *e);
 
-/* btf_copy.c: a copy of the guest's BTF, which is at [start, end). -EOPNOTSUPP when that cannot be. */
+/* The same for members that others ask for; see guest_member_offsets(). */
+struct guest_member;
+int members_from_btf(struct guest_member *wants, size_t n, const void *btf, uint32_t len, struct err *e);
+
+/* members.c: a copy of the guest's BTF, which is at [start, end). -EOPNOTSUPP when that cannot be. */
 struct scratch;
 int btf_copy(struct guest *g, uint64_t start, uint64_t end, struct scratch *ret, uint32_t *ret_len, struct err *e);
 

@@ -30,7 +30,7 @@ static int find(const struct kind_image *image, uint64_t place, const struct gue
 				    "no alternative of the kernel begins here");
 	if (is_pv_call(image, *ret, *ret_n))
 		return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "alternative", place,
-				    "a call of pv_ops: what is here belongs to operations that only work together");
+				    "a call of pv_ops: what is here belongs to a group, see kind pv_group");
 	return 0;
 }
 

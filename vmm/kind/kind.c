@@ -15,7 +15,7 @@
 
 static const struct kind_ops *const kinds[] = { &kind_bytes, &kind_return, &kind_jump, &kind_nop,
 					       &kind_immediate, &kind_static_key, &kind_static_call,
-					       &kind_alternative, &kind_detour };
+					       &kind_alternative, &kind_pv_group, &kind_detour };
 
 static const struct kind_ops *kind_find(enum patch_kind kind)
 {

@@ -33,7 +33,7 @@ struct kind_ops {
 
 extern const struct kind_ops kind_bytes, kind_return, kind_jump, kind_nop, kind_immediate, kind_static_key,
 	kind_static_call;
-extern const struct kind_ops kind_alternative, kind_detour;
+extern const struct kind_ops kind_alternative, kind_pv_group, kind_detour;
 
 /* True when the site names old bytes and the guest holds others: plan_build() will say so. */
 bool kind_old_differs(const struct patchfile_site *site, const struct function *fn, uint64_t place);

@@ -61,6 +61,17 @@ int want_list_add(struct want_list *l, const struct plan_want *w, struct err *e)
 	return 0;
 }
 
+int want_list_exclude(struct want_list *l, const struct poke_exclusion *x, struct err *e)
+{
+	for (size_t i = 0; i < l->n_exclusions; i++)
+		if (l->exclusions[i].start == x->start && l->exclusions[i].end == x->end)
+			return 0;
+	if (l->n_exclusions == POKE_EXCLUSIONS_MAX)
+		return err_set(e, ERR_REFUSED, E2BIG, "sites", "more than %d excluded ranges", POKE_EXCLUSIONS_MAX);
+	l->exclusions[l->n_exclusions++] = *x;
+	return 0;
+}
+
 void want_list_clear(struct want_list *l)
 {
 	free(l->wants);

@@ -26,9 +26,13 @@ struct plan_want {
 struct want_list {
 	struct plan_want *wants;
 	size_t n, cap;
+	struct poke_exclusion exclusions[POKE_EXCLUSIONS_MAX]; /* asked for by what is patched, besides those of the file */
+	size_t n_exclusions;
 };
 /* Appends a copy. -ENOMEM; -E2BIG (ERR_REFUSED, "sites") above POKE_SITES_MAX. */
 int want_list_add(struct want_list *l, const struct plan_want *w, struct err *e);
+/* Nobody may be in x when old becomes new. One that is there already is not added. -E2BIG above POKE_EXCLUSIONS_MAX. */
+int want_list_exclude(struct want_list *l, const struct poke_exclusion *x, struct err *e);
 void want_list_clear(struct want_list *l);
 
 /*

@@ -33,11 +33,16 @@ static int exclusion_resolve(const struct kind_context *ctx, const struct patchf
 int choose_for_file(const struct kind_context *ctx, const struct patchfile *file, struct poke_plan *plan, struct err *e)
 {
 	for (size_t i = 0; i < file->n_exclusions; i++) {
-		int r = exclusion_resolve(ctx, &file->exclusions[i], &plan->exclusions[i], e);
+		struct poke_exclusion range;
+		int r = exclusion_resolve(ctx, &file->exclusions[i], &range, e);
+
+		if (r == 0 && plan->n_exclusions == POKE_EXCLUSIONS_MAX)
+			r = err_set(e, ERR_REFUSED, E2BIG, "exclude", "line %d: more than %d excluded ranges, with those of a kind's own",
+				    file->exclusions[i].line, POKE_EXCLUSIONS_MAX);
 		if (r < 0)
 			return r;
+		plan->exclusions[plan->n_exclusions++] = range;
 	}
-	plan->n_exclusions = file->n_exclusions;
 	plan->atomic = file->atomic;
 	/* An interrupted or preempted context inside an excluded range is on a stack, as one inside a site is. */
 	plan->needs_quiescence |= plan->n_exclusions > 0;

@@ -6,7 +6,7 @@
 #include "vmm/kind/kind.h"
 #include "vmm/worker/session.h"
 
-/* "atomic" and "exclude" of the file, resolved against this guest; then the gentlest safe mode. ERR_REFUSED. */
+/* "atomic" and "exclude" of the file, the latter behind what the plan has already, resolved against this guest; then the gentlest safe mode. ERR_REFUSED. */
 int choose_for_file(const struct kind_context *ctx, const struct patchfile *file, struct poke_plan *plan, struct err *e);
 
 /*

@@ -186,7 +186,7 @@ static int expand_site(struct session *s, const struct kind_context *ctx, const 
 static bool needs_vmlinux(const struct patchfile *file)
 {
 	for (size_t i = 0; i < file->n_sites; i++)
-		if (file->sites[i].kind == PATCH_KIND_ALTERNATIVE)
+		if (file->sites[i].kind == PATCH_KIND_ALTERNATIVE || file->sites[i].kind == PATCH_KIND_PV_GROUP)
 			return true;
 	return false;
 }
@@ -205,6 +205,12 @@ int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct 
 		return 0;
 	int r = vmlinux_open(fd, &p->vmlinux, e);
 	return r < 0 ? r : vmlinux_check_build_id(p->vmlinux, f->build_id, sizeof(f->build_id), e);
+}
+
+static void take_exclusions(const struct want_list *wants, struct poke_plan *plan)
+{
+	memcpy(plan->exclusions, wants->exclusions, wants->n_exclusions * sizeof(wants->exclusions[0]));
+	plan->n_exclusions = wants->n_exclusions;
 }
 
 /* Names are looked up one or two a site, see guest_names_index(). */
@@ -232,6 +238,8 @@ int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 	guest_names_forget(s->guest);
 	if (r == 0)
 		r = plan_build(ctx.arch, s->info.caps, wants.wants, wants.n, &p->plan, e);
+	if (r == 0)
+		take_exclusions(&wants, p->plan);
 	return r < 0 ? r : choose_for_file(&ctx, p->file, p->plan, e);
 }
 
