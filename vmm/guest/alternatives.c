@@ -112,6 +112,32 @@ static void lengths_join(struct guest_alternative *all, size_t n)
 	}
 }
 
+/* The lists outlive the image, which is a hundred times as long. */
+static int bytes_copy(const struct vmlinux *v, uint64_t slide, struct guest_alternatives *all)
+{
+	size_t used = 0, total = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		total += (size_t)all->entry[i].len + all->entry[i].replacement_len;
+	all->bytes = malloc(total + 1);
+	if (!all->bytes)
+		return -ENOMEM;
+	for (size_t i = 0; i < all->n; i++) {
+		struct guest_alternative *a = &all->entry[i];
+		const uint8_t *original = vmlinux_at(v, a->at - slide, a->len); /* longer now than when it was parsed */
+
+		if (!original)
+			return -EBADMSG;
+		memcpy(all->bytes + used, original, a->len);
+		a->original = all->bytes + used;
+		used += a->len;
+		memcpy(all->bytes + used, a->replacement, a->replacement_len);
+		a->replacement = all->bytes + used;
+		used += a->replacement_len;
+	}
+	return 0;
+}
+
 int guest_alternatives_read(const struct vmlinux *v, uint64_t slide, struct guest_alternatives *ret, struct err *e)
 {
 	struct vmlinux_section s;
@@ -127,19 +153,25 @@ int guest_alternatives_read(const struct vmlinux *v, uint64_t slide, struct gues
 	int n = -EBADMSG;
 	for (size_t i = 0; i < ARRAY_SIZE(formats) && n < 0; i++)
 		n = table_parse(v, &formats[i], &s, slide, all);
+	struct guest_alternatives list = { .entry = all, .n = n < 0 ? 0 : (size_t)n };
+	qsort(all, list.n, sizeof(*all), by_place);
+	lengths_join(all, list.n);
+	if (n >= 0)
+		n = bytes_copy(v, slide, &list);
 	if (n < 0) {
-		free(all);
-		return err_set(e, ERR_REFUSED, EBADMSG, "kernel-image", "the image's list of alternatives is in no known format");
+		guest_alternatives_clear(&list);
+		return n == -ENOMEM ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") :
+				      err_set(e, ERR_REFUSED, EBADMSG, "kernel-image",
+					      "the image's list of alternatives is in no known format");
 	}
-	qsort(all, (size_t)n, sizeof(*all), by_place);
-	lengths_join(all, (size_t)n);
-	*ret = (struct guest_alternatives){ all, (size_t)n };
+	*ret = list;
 	return 0;
 }
 
 void guest_alternatives_clear(struct guest_alternatives *a)
 {
 	free(a->entry);
+	free(a->bytes);
 	*a = (struct guest_alternatives){ 0 };
 }
 

@@ -26,12 +26,13 @@ struct guest_alternative {
 	bool inverted;	/* replaced where the CPU lacks the feature */
 	bool call;	/* the replacement is a call of what the indirect call at the place calls (ALT_FLAG_DIRECT_CALL) */
 	uint64_t replacement_at; /* where the replacement's bytes were linked, in the guest: branches are relative to it */
-	const uint8_t *original, *replacement; /* the image's own */
+	const uint8_t *original, *replacement; /* the list's own */
 };
 
 struct guest_alternatives {
 	struct guest_alternative *entry; /* by at; those of one place in the order the kernel applies them. Owned. */
 	size_t n;
+	uint8_t *bytes;
 };
 
 /*

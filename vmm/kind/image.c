@@ -20,7 +20,7 @@ int image_lists(const struct kind_context *ctx, const struct kind_image **ret, s
 	struct kind_image *i = ctx->image;
 	uint64_t slide = guest_facts(ctx->guest)->base - VMLINUX_LINK_BASE;
 
-	if (!i || !i->vmlinux)
+	if (!i || (!i->vmlinux && !i->read))
 		return err_set(e, ERR_REFUSED, ENOENT, "kernel-image",
 			       "the kernel has freed the list of these places: give the file it came from with --vmlinux FILE, or put it into the folder of vmpoked's --images");
 	if (!i->read) {

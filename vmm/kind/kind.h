@@ -31,7 +31,7 @@ void kind_tables_clear(struct kind_tables *t);
 /* The file the guest's kernel came from, and its lists, each read when first asked for. */
 struct kind_image {
 	const struct vmlinux *vmlinux; /* borrowed; NULL: nobody has it. Its build-id is the guest's. */
-	bool read;
+	bool read;		       /* from now on without vmlinux, as long as the guest is the same boot of the same kernel */
 	struct guest_alternatives alternatives;
 	struct guest_pv_calls pv_calls;
 };

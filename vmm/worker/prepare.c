@@ -193,16 +193,18 @@ static bool needs_vmlinux(const struct patchfile *file)
 
 int prepare_vmlinux(struct session *s, json_t *args, struct prepared *p, struct err *e)
 {
-	_cleanup_close_ int ours = json_object_get(args, "vmlinux") ? control_take_fd(s->control) : -1;
+	bool passed = json_object_get(args, "vmlinux") != NULL;
+	_cleanup_close_ int ours = passed ? control_take_fd(s->control) : -1;
 	const struct guest_facts *f = guest_facts(s->guest);
 
-	if (!needs_vmlinux(p->file))
+	if (!needs_vmlinux(p->file) || (!passed && s->image.read))
 		return 0;
 	if (ours < 0 && !s->machine && s->images)
 		ours = images_open(s->images, f->build_id_hex);
 	int fd = ours >= 0 || !s->machine ? ours : machine_kernel_fd(s->machine);
 	if (fd < 0)
 		return 0;
+	p->vmlinux_passed = passed;
 	int r = vmlinux_open(fd, &p->vmlinux, e);
 	return r < 0 ? r : vmlinux_check_build_id(p->vmlinux, f->build_id, sizeof(f->build_id), e);
 }
@@ -219,23 +221,26 @@ static void take_exclusions(const struct want_list *wants, struct poke_plan *pla
 int prepare_plan(struct session *s, struct prepared *p, struct err *e)
 {
 	__attribute__((cleanup(kind_tables_clear))) struct kind_tables tables = { 0 };
-	__attribute__((cleanup(kind_image_clear))) struct kind_image image = { .vmlinux = p->vmlinux };
+	__attribute__((cleanup(kind_image_clear))) struct kind_image passed = { .vmlinux = p->vmlinux };
+	struct kind_image *image = p->vmlinux_passed ? &passed : &s->image;
 	__attribute__((cleanup(want_list_clear))) struct want_list wants = { 0 };
 	int r = check_gates(p->file, guest_facts(s->guest), e);
 	if (r == 0)
 		r = check_manifest(p->manifest, guest_facts(s->guest), e);
 
+	s->image.vmlinux = p->vmlinux_passed ? NULL : p->vmlinux;
 	if (r == 0 && p->file->object[0] && !p->object)
 		r = err_set(e, ERR_USAGE, EINVAL, NULL, "the patch has sites of kind function: give their object file ('object')");
 	if (r == 0 && p->object && !p->payload)
 		r = prepare_payload(s, p, e);
-	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest, .tables = &tables, .image = &image,
+	struct kind_context ctx = { .arch = arch_of(s->info.arch), .guest = s->guest, .tables = &tables, .image = image,
 				    .payload = p->payload, .payload_base = p->payload_base };
 	if (p->file->n_sites > SITES_WITHOUT_INDEX)
 		guest_names_index(s->guest);
 	for (size_t i = 0; r == 0 && i < p->file->n_sites; i++)
 		r = expand_site(s, &ctx, &p->file->sites[i], &wants, e);
 	guest_names_forget(s->guest);
+	s->image.vmlinux = NULL; /* what was read of it stays */
 	if (r == 0)
 		r = plan_build(ctx.arch, s->info.caps, wants.wants, wants.n, &p->plan, e);
 	if (r == 0)

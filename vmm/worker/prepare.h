@@ -14,6 +14,7 @@ struct prepared {
 	struct patchfile *file;
 	struct manifest *manifest; /* NULL: there is none */
 	struct vmlinux *vmlinux; /* the file of the guest's kernel, where a kind needs it and somebody has it */
+	bool vmlinux_passed;	 /* ... by the client */
 	uint8_t *object; /* the object file that goes with it; NULL: it has no sites of kind function */
 	size_t object_len;
 	struct payload *payload; /* made of it by prepare_plan() ... */

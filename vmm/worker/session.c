@@ -107,12 +107,18 @@ void session_init(struct session *s)
 	snprintf(s->reason, sizeof(s->reason), "not connected yet");
 }
 
+static void forget_guest(struct session *s)
+{
+	guest_free(s->guest);
+	s->guest = NULL;
+	kind_image_clear(&s->image);
+}
+
 static void detach(struct session *s, const char *reason)
 {
 	snprintf(s->reason, sizeof(s->reason), "%s", reason);
 	worker_agent_stop(s);
-	guest_free(s->guest);
-	s->guest = NULL;
+	forget_guest(s);
 	backend_close(s->backend);
 	s->backend = NULL;
 }
@@ -246,8 +252,7 @@ void session_events(struct session *s)
 		if (kind == BACKEND_EVENT_NONE)
 			return;
 		if (kind == BACKEND_EVENT_RESET) {
-			guest_free(s->guest);
-			s->guest = NULL;
+			forget_guest(s);
 			session_lose_patches(s);
 			tell_reset(s);
 			worker_agent_stop(s); /* what it said is of the last boot */
@@ -338,8 +343,7 @@ int session_guest(struct session *s, bool *ret_cached, struct err *e)
 			*ret_cached = true;
 		return 0;
 	}
-	guest_free(s->guest);
-	s->guest = NULL;
+	forget_guest(s);
 	r = guest_probe(&s->memory.ops, regs, (size_t)n, &s->guest, e);
 	if (r < 0)
 		return r;

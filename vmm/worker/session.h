@@ -10,6 +10,7 @@
 
 #include "vmm/backend.h"
 #include "vmm/guest/guest.h"
+#include "vmm/kind/kind.h"
 #include "vmm/worker/agent.h"
 #include "vmm/worker/control.h"
 #include "vmm/worker/journal.h"
@@ -56,6 +57,7 @@ struct session {
 	const struct patch_record *without; /* planned as if this one were not in; else NULL */
 	const struct overlay *overlay; /* laid over what is read of the guest; NULL: memory as it is */
 	struct guest *guest;	 /* NULL until probed, and after a reboot */
+	struct kind_image image; /* of that guest, from the kernel's file that is our machine's own, or vmpoked's */
 
 	struct patch_list patches;
 	struct payload_list payloads; /* memory of the guest that is ours */
