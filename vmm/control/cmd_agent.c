@@ -127,6 +127,7 @@ static int tell_worker(struct vm *vm, struct session *s, struct err *e)
 	json_decref(args);
 	if (r == 0)
 		return COMMAND_DEFERRED;
+	err_prefix(e, "it is kept, but the worker is not told before it starts anew");
 	pending_error(set->pending, e);
 	bool answered = set->pending;
 	free(set);
