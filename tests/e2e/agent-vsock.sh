@@ -29,7 +29,7 @@ system_make tests/e2e/agent-{vsock-host,lib,cases}.sh tests/e2e/qmp.py tests/dem
 	{ not_ok "over vsock" "${WHY:-cannot be packed}"; finish; }
 system_script "$work/script" "env VM_BOOT_LIMIT=240 bash tests/e2e/agent-vsock-host.sh"
 "$root/tests/rig/run" n --cpus 1 --memory 1536 --timeout 550 \
-	--modules "vsock vmw_vsock_virtio_transport_common vhost_iotlb vhost vhost_vsock tun" "$work/script" "$work/system.tar" \
+	--modules "vsock vmw_vsock_virtio_transport_common vhost_iotlb vhost vhost_vsock" "$work/script" "$work/system.tar" \
 	>"$work/out" 2>"$work/rig.log"
 status=$?
 sed -E 's/^(ok|not ok|skip) /&over vsock: /' "$work/out"
