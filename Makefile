@@ -82,7 +82,7 @@ $(BUILD)/vmpoke-hook: $(BUILD)/obj/vmm/libvirt/hook.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -static -o $@ $^
 
-include guest-agent/sources.mk lib/sources.mk docs/man/sources.mk
+include guest-agent/sources.mk protocol/lib/sources.mk docs/man/sources.mk
 
 # A program for the kernel and the C that embeds it. -g: libbpf wants its types (BTF).
 $(BUILD)/bpf/%.bpf.o: vmm/link/%.bpf.c
@@ -145,6 +145,7 @@ deb: $(if $(DEB_PREBUILT),all library man)
 	$(Q)tests/install-deps build package
 	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/vmpoke-$(VERSION)
 	$(Q)git ls-files -z | xargs -0 cp --parents -pt $(BUILD)/deb/vmpoke-$(VERSION)
+	$(Q)mv $(BUILD)/deb/vmpoke-$(VERSION)/systemd/debian $(BUILD)/deb/vmpoke-$(VERSION)/debian # where its tools look
 	+$(Q)cd $(BUILD)/deb/vmpoke-$(VERSION) && $(if $(DEB_PREBUILT),VMPOKE_PREBUILT='$(abspath $(BUILD))' \
 		DEB_BUILD_OPTIONS=noautodbgsym) MAKEFLAGS= SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		dpkg-buildpackage -b -us -uc $(if $(DEB_PREBUILT),,-j$(shell nproc)) >../log 2>&1 || { tail -n 30 ../log; exit 1; }

@@ -147,7 +147,7 @@ fuzz:
 CPPCHECK_BLIND := --suppress=memleak --suppress=resourceLeak --suppress=uninitvar \
 	--suppress=unknownEvaluationOrder --include=tests/analyze/cppcheck.h
 analyze_src := $(filter-out %.bpf.c $(if $(HAVE_XDP),,vmm/link/xdp_tap.c) $(if $(HAVE_LIBVIRT),,vmm/libvirt/%), \
-	$(wildcard guest-agent/*.c protocol/*.c cli/*.c vmm/*.c vmm/*/*.c))
+	$(wildcard guest-agent/*.c protocol/*.c protocol/*/*.c cli/*.c vmm/*.c vmm/*/*.c))
 analyze:
 	$(Q)tests/install-deps build analyze
 	$(AGAIN) analyze-tidy analyze-cppcheck

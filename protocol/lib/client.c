@@ -3,7 +3,7 @@
  * libvmpoke, a skin over protocol/client.h whose types are opaque or of C itself, so that it can stay as it
  * is while they change; see vmpoke/client.h. Must never show a type, a name or an error of another library.
  */
-#include "lib/vmpoke/client.h"
+#include "protocol/lib/vmpoke/client.h"
 
 #include <errno.h>
 #include <jansson.h>
