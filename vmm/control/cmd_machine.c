@@ -244,9 +244,9 @@ int cmd_vm_run(struct daemon *d, struct session *s, const struct schema_command 
 	if (r < 0)
 		return r;
 	r = agent_key_take(s, args, &key, e);
-	if (r == 0)
+	if (r >= 0)
 		r = order_make(s, args, &order, e);
-	if (r == 0)
+	if (r >= 0)
 		r = key_place(d, name, key, e);
 	if (r < 0)
 		return r;

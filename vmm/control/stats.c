@@ -168,7 +168,7 @@ static json_t *pause_json(const struct vm_stats *s)
 
 	for (unsigned i = 0; i < STATS_BUCKETS; i++) {
 		n += s->pauses[i];
-		if (s->pauses[i] && i < STATS_BUCKETS - 1)
+		if (i < STATS_BUCKETS - 1 && s->pauses[i])
 			json_array_append_new(buckets, json_pack("{s:I, s:I}", "up_to_us", (json_int_t)stats_bucket_us(i), "count",
 								 (json_int_t)s->pauses[i]));
 	}

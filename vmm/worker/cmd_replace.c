@@ -106,13 +106,13 @@ static int check(struct session *s, const char *old, json_t *args, struct err *e
 	struct patch_record *in = NULL;
 	int r = prepare_file(s, args, &p, e);
 
-	if (r == 0)
+	if (r >= 0)
 		r = check_name(&p, old, e);
-	if (r == 0)
+	if (r >= 0)
 		r = session_guest(s, NULL, e);
-	if (r == 0)
+	if (r >= 0)
 		r = find_old(s, old, &in, e);
-	if (r == 0)
+	if (r >= 0)
 		r = prepare_vmlinux(s, args, &p, e);
 	return r < 0 ? r : plan_without(s, in, &p, e);
 }
