@@ -55,6 +55,7 @@ struct schema_command {
 	const char *name;
 	const char *doc;   /* one line */
 	enum schema_class class;
+	enum schema_class also; /* a second one it needs, where it does two things; NONE: it does not */
 	bool read_only;	   /* changes neither a guest nor what vmpoked keeps */
 	bool to_worker;	   /* the daemon passes it to the worker of the VM named by "vm" */
 	bool job;	   /* may take long: accepts "job-id" and runs as a job */

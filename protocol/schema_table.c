@@ -363,7 +363,7 @@ const struct schema_command schema_command_table[] = {
 	  .returns = { RET_OPERATION } },
 	{ "patch-replace", "One patch out, another in: two transactions, the second planned before the first begins. In between the "
 			   "guest runs without either; when the second fails the old patch is put back.",
-	  .class = SCHEMA_CLASS_APPLY, .to_worker = true, .job = true,
+	  .class = SCHEMA_CLASS_APPLY, .also = SCHEMA_CLASS_REVERT, .to_worker = true, .job = true,
 	  .args = { ARG_VM,
 		    { "old", SCHEMA_STR, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "name of the patch that goes" },
 		    ARG_TEXT, ARG_OBJECT, ARG_PATCH, ARG_FILENAME,

@@ -43,9 +43,10 @@ static void print_members(const char *title, const struct schema_arg *m, bool ar
 
 static void print_command(const struct schema_command *c)
 {
-	printf("\n### %s\n\n%s%s%s\n\nClass: %s.\n", c->name, c->doc,
+	printf("\n### %s\n\n%s%s%s\n\nClass: %s%s%s.\n", c->name, c->doc,
 	       schema_on_read_only_socket(c) ? "" : " Not on the read-only socket.", c->job ? " May run as a job." : "",
-	       c->class == SCHEMA_CLASS_JOB ? "that of the job's command" : schema_class_name(c->class));
+	       c->class == SCHEMA_CLASS_JOB ? "that of the job's command" : schema_class_name(c->class),
+	       c->also != SCHEMA_CLASS_NONE ? " and " : "", c->also != SCHEMA_CLASS_NONE ? schema_class_name(c->also) : "");
 	print_members("Arguments", c->args, true);
 	if (c->returns[0].name)
 		print_members(c->returns_array ? "Returns an array of objects" : "Returns", c->returns, false);

@@ -166,6 +166,7 @@ static int decide(struct daemon *d, struct audit_entry *x, struct session *s, co
 	if (cmd->class == SCHEMA_CLASS_JOB && x->vm[0])
 		r.vm = x->vm;
 	r.class = x->class;
+	r.also = cmd->also;
 	r.overrides = arg_overrides(cmd, args);
 	if (cmd->class != SCHEMA_CLASS_JOB)
 		entry_patch(d, x, args, &r);

@@ -93,11 +93,19 @@ static bool rule_unsigned_ok(const struct policy *p, const struct policy_rule *r
 /* How near a rule came to allowing: the sentence is about the one that came nearest. */
 enum reached { REACHED_NOTHING, REACHED_USER, REACHED_CLASS, REACHED_VM, REACHED_OVERRIDES, REACHED_ALL };
 
+/* The first class of the request that the rule does not give. */
+static enum schema_class class_missing(const struct policy_rule *rule, const struct policy_request *r)
+{
+	if (!(rule->classes & 1u << r->class))
+		return r->class;
+	return r->also != SCHEMA_CLASS_NONE && !(rule->classes & 1u << r->also) ? r->also : SCHEMA_CLASS_NONE;
+}
+
 static enum reached rule_reaches(const struct policy *p, const struct policy_rule *rule, const struct policy_request *r)
 {
 	if (!rule_is_for(rule, r->peer))
 		return REACHED_NOTHING;
-	if (!(rule->classes & 1u << r->class))
+	if (class_missing(rule, r) != SCHEMA_CLASS_NONE)
 		return REACHED_USER;
 	if (r->vm && !rule_covers_vm(rule, r->vm, r->vm_is_pattern))
 		return REACHED_CLASS;
@@ -127,7 +135,7 @@ static int refuse(const struct policy_request *r, enum reached best, const struc
 			       schema_class_name(r->class), r->vm);
 	case REACHED_USER:
 		return err_set(e, ERR_REFUSED, EACCES, "policy", "uid %u may not do this (class %s)", uid,
-			       schema_class_name(r->class));
+			       schema_class_name(class_missing(nearest, r)));
 	default:
 		return err_set(e, ERR_REFUSED, EACCES, "policy", "uid %u may do nothing here: no [allow] section is for it", uid);
 	}

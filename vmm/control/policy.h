@@ -57,7 +57,7 @@ struct peer;
 
 struct policy_request {
 	const struct peer *peer;
-	enum schema_class class;
+	enum schema_class class, also; /* also: a second one that the same rule must allow; NONE: there is none */
 	const char *vm;	    /* NULL: of no VM, or a list that is filtered with policy_sees() */
 	bool vm_is_pattern; /* then a rule must cover all names it can match */
 	unsigned overrides;
