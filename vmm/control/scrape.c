@@ -16,6 +16,8 @@
 #include "vmm/control/metrics.h"
 #include "vmm/control/peer.h"
 
+#define ACCEPT_RETRY_US 1000000ull /* no descriptors left: look again after this */
+
 struct scrape_client {
 	struct scrape *scrape;
 	LIST_ENTRY(scrape_client) link;
@@ -155,14 +157,36 @@ static int client_new(struct scrape *s, int fd)
 	return r;
 }
 
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct scrape *s = userdata;
+
+	(void)source, (void)usec;
+	sd_event_source_set_enabled(s->io, SD_EVENT_ON);
+	return 0;
+}
+
+/* The client that could not be taken still waits: looking again at once would go on for as long as it does. */
+static void accept_failed(struct scrape *s, int error)
+{
+	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+		return;
+	log_msg(LOG_WARNING, NULL, "cannot accept a client for metrics: %s", strerror(error));
+	sd_event_source_set_enabled(s->io, SD_EVENT_OFF);
+	sd_event_source_set_time_relative(s->retry, ACCEPT_RETRY_US);
+	sd_event_source_set_enabled(s->retry, SD_EVENT_ONESHOT);
+}
+
 static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata)
 {
 	struct scrape *s = userdata;
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)source, (void)revents;
-	if (fd < 0)
+	if (fd < 0) {
+		accept_failed(s, errno);
 		return 0;
+	}
 	if (s->n_clients >= SCRAPE_CLIENTS_MAX) {
 		close(fd); /* the others are gone in seconds */
 		return 0;
@@ -187,12 +211,17 @@ int scrape_listen(struct scrape *s, sd_event *event, const char *runtime_dir, mo
 		return r;
 	s->event = event;
 	r = sd_event_add_io(event, &s->io, s->fd, EPOLLIN, on_accept, s);
+	if (r >= 0)
+		r = sd_event_add_time(event, &s->retry, CLOCK_MONOTONIC, 0, 0, on_retry, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->retry, SD_EVENT_OFF);
 	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "cannot watch a socket: %s", strerror(-r)) : 0;
 }
 
 void scrape_close(struct scrape *s)
 {
 	s->io = sd_event_source_disable_unref(s->io);
+	s->retry = sd_event_source_disable_unref(s->retry);
 	while (!LIST_EMPTY(&s->clients))
 		client_free(LIST_FIRST(&s->clients));
 	if (s->fd < 0)

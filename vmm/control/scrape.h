@@ -21,7 +21,7 @@ struct scrape {
 	sd_event *event;
 	int fd; /* -1: not listening */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	sd_event_source *io;
+	sd_event_source *io, *retry;
 	LIST_HEAD(scrape_clients, scrape_client) clients;
 	size_t n_clients;
 };
