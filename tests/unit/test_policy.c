@@ -236,6 +236,40 @@ static void put(const char *dir, const char *name, const char *text, mode_t mode
 	close(fd);
 }
 
+/* The group of vmpoked's clients must not be able to, either. Whose group a file has only root can choose. */
+static void test_group_writable(const char *folder, const char *config)
+{
+	struct config *c = NULL;
+	char path[300];
+	struct err e;
+
+	snprintf(path, sizeof(path), "%s/10-a.conf", folder);
+	assert_int_equal(chmod(path, 0664), 0);
+	if (geteuid() != 0 || chown(path, 0, 54323) < 0)
+		return;
+	assert_int_equal(config_load(config, true, &c, &e), -EPERM);
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(config_load(config, true, &c, &e), 0);
+	config_free(c);
+}
+
+/* What a crash makes of a file is no empty policy. */
+static void test_zeros(const char *dir, const char *config)
+{
+	struct config *c = NULL;
+	struct err e;
+	int fd;
+
+	put(dir, "vmpoked.conf", "", 0644);
+	assert_int_equal(config_load(config, true, &c, &e), 0);
+	config_free(c);
+	fd = open(config, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 100), 0);
+	close(fd);
+	assert_int_equal(config_load(config, true, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "NUL bytes"));
+}
+
 static void test_files(void **state)
 {
 	char dir[] = "/tmp/vmpoke-policy.XXXXXX", path[256], folder[256];
@@ -264,6 +298,9 @@ static void test_files(void **state)
 	assert_non_null(strstr(e.text, "10-a.conf:1: there is an [allow a] already"));
 	put(folder, "10-a.conf", "", 0666);
 	assert_int_equal(config_load(path, true, &c, &e), -EPERM); /* everybody could give himself rights */
+	test_group_writable(folder, path);
+	put(folder, "10-a.conf", "", 0644);
+	test_zeros(dir, path);
 	put(folder, "10-a.conf", "", 0644);
 	snprintf(path, sizeof(path), "rm -rf %s", dir);
 	assert_int_equal(system(path), 0);

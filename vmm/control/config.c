@@ -31,16 +31,25 @@ void config_free(struct config *c)
 	free(c);
 }
 
+/* Our own group is no better than others where we are root: vmpoked's is that of its clients. */
+bool file_others_may_write(const struct stat *st)
+{
+	bool group = st->st_mode & S_IWGRP && st->st_gid != 0 && (geteuid() == 0 || st->st_gid != getegid());
+
+	return group || st->st_mode & S_IWOTH || (st->st_uid != 0 && st->st_uid != geteuid());
+}
+
 /* O_NONBLOCK: a FIFO must not hang the start. */
-static int file_check(int fd, const char *path, struct err *e)
+static int file_check(int fd, const char *path, size_t *ret_size, struct err *e)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "%s: %s", path, strerror(errno));
+	*ret_size = st.st_size > 0 ? (size_t)st.st_size : 0;
 	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_SIZE_MAX)
 		return err_set(e, ERR_USAGE, EINVAL, "config", "%s: not a file of at most %u KiB", path, CONFIG_SIZE_MAX >> 10);
-	if (st.st_mode & S_IWOTH || (st.st_uid != 0 && st.st_uid != geteuid()))
+	if (file_others_may_write(&st))
 		return err_set(e, ERR_REFUSED, EPERM, "config", "%s: others than root and vmpoked's own user can write it", path);
 	return 0;
 }
@@ -49,17 +58,21 @@ static int file_load(struct config *c, const char *path, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	_cleanup_free_ char *text = calloc(1, CONFIG_SIZE_MAX + 1);
+	size_t size = 0;
 
 	if (fd < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "%s: %s", path, strerror(errno));
 	if (!text)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	int r = file_check(fd, path, e);
+	int r = file_check(fd, path, &size, e);
 	if (r < 0)
 		return r;
 	r = read_full(fd, text, CONFIG_SIZE_MAX); /* calloc() has ended it */
 	if (r < 0 && r != -ENODATA)
 		return err_set(e, ERR_FAILED, -r, NULL, "%s: %s", path, strerror(-r));
+	/* After a crash a file may be all zeros: as a text it is empty, and an empty one allows everything. */
+	if (strlen(text) != size)
+		return err_set(e, ERR_USAGE, EINVAL, "config", "%s: there are NUL bytes in it, or it was changed meanwhile", path);
 	return config_parse(c, text, path, e);
 }
 

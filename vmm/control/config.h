@@ -37,6 +37,9 @@ struct config *config_new(void);
 void config_free(struct config *c); /* NULL allowed */
 DEFINE_CLEANUP(struct config, config_free)
 
+/* Can anybody but root and vmpoked's own user write a file that decides on rights? By owner and mode. */
+bool file_others_may_write(const struct stat *st);
+
 /* "30" to microseconds: 1 to 86400 seconds. -EINVAL. */
 int config_seconds_parse(const char *text, uint64_t *ret_us);
 

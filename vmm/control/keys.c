@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "protocol/util.h"
+#include "vmm/control/config.h"
 
 static int is_pub(const struct dirent *de)
 {
@@ -24,7 +25,7 @@ static int owner_check(int fd, const char *path, struct err *e)
 
 	if (fstat(fd, &st) < 0)
 		return err_set(e, ERR_FAILED, errno, NULL, "%.300s: %s", path, strerror(errno));
-	if ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid()))
+	if (file_others_may_write(&st))
 		return err_set(e, ERR_REFUSED, EPERM, "key", "%.300s: others than root and vmpoked's own user can write it", path);
 	return 0;
 }
