@@ -61,7 +61,7 @@ int audit_reopen(struct audit *a, struct err *e)
 		return fd;
 	audit_close(a);
 	a->fd = fd;
-	return 0;
+	return 0; /* torn stays: it may be the same file */
 }
 
 json_t *audit_by(const struct audit_entry *x)
@@ -109,20 +109,23 @@ static bool changes(const struct audit_entry *x)
 	return x->class >= SCHEMA_CLASS_APPLY;
 }
 
-/* One write: a line is whole or not there, unless the disk is full, and then the next one begins a line of its own. */
+/*
+ * One write: a line is whole or not there, unless the disk is full. Then the next one that can be written begins a line
+ * of its own: not even a line end may have had room before.
+ */
 static int file_write(struct audit *a, const struct audit_entry *x, enum audit_result result, const struct err *why)
 {
 	_cleanup_free_ char *text = record_format(a, x, result, why), *line = NULL;
-	int n = text ? asprintf(&line, "%s\n", text) : -1;
+	int n = text ? asprintf(&line, "%s%s\n", a->torn ? "\n" : "", text) : -1;
 
 	if (n < 0)
 		return -ENOMEM;
 	ssize_t written = write(a->fd, line, (size_t)n);
 	if (written != n) {
-		int error = written < 0 ? errno : ENOSPC;
-		(void)!write(a->fd, "\n", written > 0);
-		return -error;
+		a->torn |= written > 0;
+		return written < 0 ? -errno : -ENOSPC;
 	}
+	a->torn = false;
 	/* How it ended is in the journal of the VM as well, on the disk. */
 	if (result == AUDIT_ALLOWED && changes(x) && fdatasync(a->fd) < 0)
 		return -errno;

@@ -41,6 +41,7 @@ struct audit_entry {
 
 struct audit {
 	int fd; /* -1: not open */
+	bool torn; /* the file ends with a piece of a line */
 	char path[4096];
 	uint64_t second; /* of the refusals counted */
 	unsigned refused;
