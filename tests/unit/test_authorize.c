@@ -151,6 +151,33 @@ static void test_rules(void **state)
 	qmp_client_free(rw);
 }
 
+/* A record says what a revert will write: where patches have to be signed it is no way round. */
+static void test_adopting_is_unsigned(void **state)
+{
+	static const char fmt[] = "[policy]\nunsigned = refuse\n[allow us]\nusers = %u\nmay = *\nunsigned = %s\n";
+	struct err e;
+
+	(void)state;
+	write_config(fmt, getuid(), "refuse");
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	json_decref(add_vm(rw, "ok"));
+	call_fails(rw, "patch-adopt", json_pack("{s:s, s:[]}", "vm", "ok", "records"), ERR_REFUSED, &e);
+	assert_string_equal(e.text, "records are not signed, and unsigned patches are not allowed here");
+	audited("refused", "patch-adopt", "ok", "unsigned");
+	call_fails(rw, "patch-check", json_pack("{s:s, s:s}", "vm", "ok", "patch", "x"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "unsigned");
+	json_decref(call_ok(rw, "patch-export", json_pack("{s:s, s:s}", "vm", "ok", "patch", "x"))); /* looks, and brings none */
+	qmp_client_free(rw);
+	assert_int_equal(daemon_program_stop(&program), 0);
+	write_config(fmt, getuid(), "allow");
+	daemon_program_start(&program);
+	rw = daemon_program_connect(&program, false);
+	json_decref(call_ok(rw, "patch-adopt", json_pack("{s:s, s:[]}", "vm", "ok", "records")));
+	audited("done", "patch-adopt", "ok", "");
+	qmp_client_free(rw);
+}
+
 /* Whatever word a client has for a VM, the rule is about its name. */
 static void test_uuid(void **state)
 {
@@ -301,6 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_without_a_file, init, stop),
 		cmocka_unit_test_setup_teardown(test_rules, init, stop),
+		cmocka_unit_test_setup_teardown(test_adopting_is_unsigned, init, stop),
 		cmocka_unit_test_setup_teardown(test_uuid, init, stop),
 		cmocka_unit_test_setup_teardown(test_reload, init, stop),
 		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),

@@ -97,24 +97,23 @@ static unsigned patch_overrides(const struct patchfile *patch)
 	       (patch->n_exclusions ? POLICY_OVERRIDE_EXCLUDE : 0u);
 }
 
-/* The text of a patch that was applied before, as its worker keeps it. Malloc'ed; NULL: there is none. */
-static char *stored_text(const struct daemon *d, const struct audit_entry *x, const char *name, size_t *ret_len)
+/* The text of a patch that was applied before, as its worker keeps it; malloc'ed. -ENOENT: there is none. */
+static int stored_text(const struct daemon *d, const struct audit_entry *x, const char *name, char **ret, size_t *ret_len)
 {
-	char path[PATH_MAX], *text = NULL;
+	char path[PATH_MAX];
 
 	if (!patch_name_valid(name) || !patch_name_valid(x->vm))
-		return NULL;
+		return -ENOENT;
 	int n = snprintf(path, sizeof(path), "%s/patches/%s/%s.yaml", d->worker_config.state_dir, x->vm, name);
-	if (n < 0 || (size_t)n >= sizeof(path) || read_file(path, PATCHFILE_SIZE_MAX, &text, ret_len) < 0)
-		return NULL;
-	return text;
+	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : read_file(path, PATCHFILE_SIZE_MAX, ret, ret_len);
 }
 
 /*
  * Name and overrides of the patch. A text that does not parse has neither: the worker, which has the same
  * parser, refuses it and says why.
  */
-static void entry_patch(struct daemon *d, struct audit_entry *x, json_t *args, struct policy_request *r)
+static int entry_patch(struct daemon *d, struct audit_entry *x, const struct schema_command *cmd, json_t *args,
+		       struct policy_request *r, struct err *e)
 {
 	_cleanup_(patchfile_free) struct patchfile *patch = NULL;
 	const char *text = arg_text(args, "text"), *name = arg_text(args, "patch");
@@ -123,17 +122,24 @@ static void entry_patch(struct daemon *d, struct audit_entry *x, json_t *args, s
 
 	if (name)
 		snprintf(x->patch, sizeof(x->patch), "%s", name);
-	if (x->class != SCHEMA_CLASS_REVERT) /* the text of a revert only names the patch */
-		r->has_patch = text || (name && (x->class == SCHEMA_CLASS_APPLY || x->class == SCHEMA_CLASS_CHECK));
-	if (!text && r->has_patch) {
-		stored = stored_text(d, x, name, &len);
+	/* The text of a revert only names the patch, and so does what takes no text: patch-export, rule-remove. */
+	if (x->class != SCHEMA_CLASS_REVERT && schema_takes(cmd, "text"))
+		r->has_patch = text || name;
+	/* Nobody but a record says which bytes reverting its patch will write, and none is signed. */
+	r->has_patch |= schema_takes(cmd, "records");
+	if (!text && name && r->has_patch) {
+		int error = stored_text(d, x, name, &stored, &len);
+		if (error < 0 && error != -ENOENT)
+			return err_set(e, ERR_FAILED, -error, NULL, "the stored text of patch '%s' cannot be read: %s", name, strerror(-error));
 		text = stored;
 	}
-	if (!text || patchfile_parse(text, len, "patch", &patch, NULL) < 0)
-		return;
+	int error = text ? patchfile_parse(text, len, "patch", &patch, NULL) : -ENOENT;
+	if (error < 0)
+		return error == -ENOMEM ? err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory") : 0;
 	snprintf(x->patch, sizeof(x->patch), "%s", patch->name);
 	if (r->has_patch)
 		r->overrides |= patch_overrides(patch);
+	return 0;
 }
 
 /* A revert needs no signature: what takes a patch out again must never be in its way. */
@@ -168,11 +174,13 @@ static int decide(struct daemon *d, struct audit_entry *x, struct session *s, co
 	r.class = x->class;
 	r.also = cmd->also;
 	r.overrides = arg_overrides(cmd, args);
-	if (cmd->class != SCHEMA_CLASS_JOB)
-		entry_patch(d, x, args, &r);
-	int error = check_signature(&store, x, args, &r, &trust, e);
+	int error = cmd->class != SCHEMA_CLASS_JOB ? entry_patch(d, x, cmd, args, &r, e) : 0;
+	if (error == 0)
+		error = check_signature(&store, x, args, &r, &trust, e);
 	if (error == 0)
 		error = policy_decide(&d->config->policy, &r, &rule, e);
+	if (error < 0 && e && strcmp(e->rule, "unsigned") == 0 && schema_takes(cmd, "records"))
+		error = err_set(e, ERR_REFUSED, EACCES, "unsigned", "records are not signed, and unsigned patches are not allowed here");
 	snprintf(x->rule, sizeof(x->rule), "%s", rule);
 	if (error == 0 && trust.is_signed && x->class != SCHEMA_CLASS_CHECK)
 		error = trust_take(&store, &trust, e);
@@ -208,8 +216,9 @@ static int decide_rule(struct daemon *d, struct audit_entry *x, json_t *args, st
 	struct policy_request r = { .vm = x->vm };
 	struct trust_result trust = { 0 };
 
-	entry_patch(d, x, args, &r);
-	int error = check_signature(&store, x, args, &r, &trust, e);
+	int error = entry_patch(d, x, schema_command_find("patch-apply"), args, &r, e);
+	if (error == 0)
+		error = check_signature(&store, x, args, &r, &trust, e);
 	if (error == 0 && !trust.is_signed && !unsigned_allowed(&d->config->policy))
 		error = err_set(e, ERR_REFUSED, EACCES, "unsigned", "the patch is not signed, and unsigned patches are not allowed here");
 	if (error == 0 && trust.is_signed)
