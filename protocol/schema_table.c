@@ -499,7 +499,7 @@ const struct schema_command schema_command_table[] = {
 	  .class = SCHEMA_CLASS_MONITOR, .read_only = true,
 	  .args = { { "vm", SCHEMA_STR, true, .min = 1, .max = PATCHFILE_NAME_MAX, .doc = "only this VM (all)" },
 		    { "start", SCHEMA_INT, true, .max = INT32_MAX, .doc = "index of the first (0)" },
-		    { "count", SCHEMA_INT, true, .min = 1, .max = 1024, .doc = "how many VMs at most (256)" } },
+		    { "count", SCHEMA_INT, true, .min = 1, .max = 256, .doc = "how many VMs at most (256): a reply has 1 MiB" } },
 	  .returns = { { "daemon", SCHEMA_OBJECT,
 			 .doc = "{uptime_us, rss, vms, workers, clients, clients_read_only (of these), jobs, refused}: rss in bytes, "
 				"refused counts requests" },
