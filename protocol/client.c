@@ -318,6 +318,14 @@ int qmp_client_process(struct qmp_client *c, json_t **ret, uint64_t *ret_serial,
 	return 0;
 }
 
+/* What is there already is read also when there is no time to wait for more. */
+static int client_look(struct qmp_client *c, struct err *e)
+{
+	int r = client_read(c, e);
+
+	return r < 0 ? r : -ETIMEDOUT;
+}
+
 int qmp_client_event(struct qmp_client *c, uint64_t timeout_us, json_t **ret, struct err *e)
 {
 	uint64_t deadline = deadline_after(timeout_us);
@@ -331,7 +339,10 @@ int qmp_client_event(struct qmp_client *c, uint64_t timeout_us, json_t **ret, st
 		}
 		if (r < 0)
 			return r == -ETIMEDOUT ? 0 : r;
-		r = c->alive ? client_step(c, deadline, e) : check_alive(c, e);
+		if (!c->alive)
+			r = check_alive(c, e);
+		else
+			r = timeout_us > 0 ? client_step(c, deadline, e) : client_look(c, e);
 	}
 }
 

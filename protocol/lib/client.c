@@ -105,10 +105,14 @@ API int vmpoke_call(struct vmpoke_client *c, const char *command, const char *ar
 API int vmpoke_event(struct vmpoke_client *c, unsigned timeout_ms, char **ret)
 {
 	json_t *event = NULL;
-	int r = connected(c);
 
+	/* What came before the connection was lost is still to be had. */
+	if (!c->connection)
+		return connected(c);
+	c->e = (struct err){ 0 };
+	int r = qmp_client_event(c->connection, microseconds(timeout_ms), &event, &c->e);
 	if (r == 0)
-		r = qmp_client_event(c->connection, microseconds(timeout_ms), &event, &c->e);
+		c->e = (struct err){ 0 }; /* that none came is no failure */
 	if (r <= 0)
 		return r;
 	r = text_make(c, event, ret);

@@ -254,9 +254,11 @@ static void test_events_between_replies(void **state)
 
 static void test_event_timeout(void **state)
 {
-	static const struct step script[] = { { SLEEP_MS, NULL, 60 }, { END, NULL, 0 } };
+	static const struct step script[] = { { EXPECT, "\"a\"", 0 }, { SEND, "{\"event\": \"E\"}", 0 }, { END, NULL, 0 } };
 	struct peer p;
 	struct qmp_client *c = plain_client(&p, script);
+	struct pollfd poll_fd = { .fd = qmp_client_fd(c), .events = POLLIN };
+	uint64_t serial;
 	struct err e;
 	json_t *j;
 
@@ -264,6 +266,11 @@ static void test_event_timeout(void **state)
 	assert_int_equal(qmp_client_event(c, 20000, &j, &e), 0);
 	assert_int_equal(qmp_client_event(c, 0, &j, &e), 0);
 	assert_true(qmp_client_alive(c));
+	/* In somebody's own loop: when the socket is readable the event is had without a wait. */
+	assert_int_equal(qmp_client_send(c, "a", NULL, &serial, &e), 0);
+	assert_int_equal(poll(&poll_fd, 1, 60000), 1);
+	assert_int_equal(qmp_client_event(c, 0, &j, &e), 1);
+	json_decref(j);
 	peer_end(&p);
 	qmp_client_free(c);
 }

@@ -62,8 +62,9 @@ int vmpoke_call(struct vmpoke_client *c, const char *command, const char *args, 
 int vmpoke_event(struct vmpoke_client *c, unsigned timeout_ms, char **ret);
 
 /*
- * For a loop of one's own: wait until fd is readable, then call vmpoke_event() with time-out 0 until it
- * returns 0. -ENOTCONN. The descriptor stays the client's.
+ * For a loop of one's own: when fd is readable, and after each vmpoke_call(), which keeps the events that
+ * come meanwhile, call vmpoke_event() with time-out 0 until it returns 0. -ENOTCONN. The descriptor stays
+ * the client's.
  */
 int vmpoke_fd(const struct vmpoke_client *c);
 
