@@ -40,6 +40,7 @@ enum behaviour {
 	FAILS,	     /* a machine that cannot be made */
 	OFF,	     /* its guest powers off at patch-apply */
 	RESETS,	     /* its guest is reset at patch-verify */
+	BOOTS,	     /* its guest is reset in the middle of the first patch-apply, which fails */
 };
 
 static const struct {
@@ -51,6 +52,7 @@ static const struct {
 	{ "huge", HUGE_REPLY },	  { "flood", FLOOD },	    { "alien", ALIEN },	    { "forger", FORGER },
 	{ "liar", LIAR },	  { "strange", STRANGE },   { "deaf", DEAF },	    { "lingers", LINGERS },
 	{ "stubborn", STUBBORN },  { "fails", FAILS },	    { "off", OFF },	    { "resets", RESETS },
+	{ "boots", BOOTS },
 };
 
 struct fake {
@@ -63,6 +65,7 @@ struct fake {
 	const char *rest; /* what was read and comes after the request being answered */
 	size_t rest_len;
 	int patches;
+	bool booted;
 };
 
 static void send_text(const struct fake *f, char *text)
@@ -192,6 +195,14 @@ static bool cancelled(struct fake *f, int wait_ms)
 	return true;
 }
 
+static void reset(struct fake *f)
+{
+	if (f->patches)
+		send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", "lost"));
+	f->patches = 0;
+	send_event(f, "GUEST_RESET", json_pack("{s:s}", "vm", f->name));
+}
+
 static void change(struct fake *f, const char *id, const char *state, json_t *args)
 {
 	struct err e;
@@ -200,6 +211,13 @@ static void change(struct fake *f, const char *id, const char *state, json_t *ar
 		_exit(9);
 	if (f->behaviour == SLOW && cancelled(f, SLOW_MS)) {
 		err_set(&e, ERR_FAILED, ECANCELED, "cancelled", "cancelled; nothing was changed");
+		send_text(f, qmp_format_error(&e, id));
+		return;
+	}
+	if (f->behaviour == BOOTS && !f->booted) {
+		f->booted = true;
+		reset(f);
+		err_set(&e, ERR_REFUSED, ESTALE, "boot", "the guest booted anew");
 		send_text(f, qmp_format_error(&e, id));
 		return;
 	}
@@ -220,14 +238,6 @@ static void count_hits(struct fake *f, const char *id)
 	send_event(f, "JOB_PROGRESS", json_pack("{s:s, s:s}", "vm", f->name, "phase", "check"));
 	cancelled(f, 60000);
 	send_return(f, id, json_pack("{s:s, s:i, s:s}", "vm", f->name, "hits", 2, "ended", "asked"));
-}
-
-static void reset(struct fake *f)
-{
-	if (f->patches)
-		send_event(f, "PATCH_STATUS_CHANGE", json_pack("{s:s, s:s, s:s}", "vm", f->name, "patch", "p", "state", "lost"));
-	f->patches = 0;
-	send_event(f, "GUEST_RESET", json_pack("{s:s}", "vm", f->name));
 }
 
 static void set_agent(struct fake *f, const struct qmp_request *req)

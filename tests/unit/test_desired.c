@@ -186,6 +186,15 @@ static void test_reset(void **state)
 	expect_change("resets", "applied"); /* another boot: nobody took it out of this one */
 }
 
+/* What a patch-apply that the reset cut off has come to is not said of the new boot. */
+static void test_reset_meanwhile(void **state)
+{
+	(void)state;
+	json_decref(call_ok(client, "rule-add", rule_args("boots")));
+	json_decref(add_vm(client, "boots"));
+	expect_change("boots", "applied");
+}
+
 static void test_waits_for_adoption(void **state)
 {
 	(void)state;
@@ -246,7 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_rules_of_nobody), TEST(test_applied_when_added), TEST(test_rule_for_who_is_there), TEST(test_taken_out),
-		TEST(test_reset),	    TEST(test_waits_for_adoption), TEST(test_cancelled),
+		TEST(test_reset),	    TEST(test_reset_meanwhile), TEST(test_waits_for_adoption), TEST(test_cancelled),
 		TEST(test_not_allowed_any_more),
 	};
 

@@ -18,7 +18,6 @@
 #include "vmm/control/vm.h"
 
 #define ADOPTION_US (60 * 1000000ull)
-#define RESET_MS 1000 /* firmware first: no kernel is there yet */
 
 static const char *const state_names[] = {
 	[DESIRED_WAITING] = "waiting",	 [DESIRED_APPLIED] = "applied",	  [DESIRED_PRESENT] = "present",
@@ -192,6 +191,13 @@ static void rematch(struct vm *vm, unsigned changed)
 		d->list = list;
 }
 
+/* Nothing that was seen of the guest counts any more, nor what a step under way will say of it. */
+static void look_again(struct desired *d)
+{
+	d->asked = d->probed = false;
+	d->outdated = d->step != DESIRED_IDLE;
+}
+
 void desired_rules_changed(struct vm *vm, unsigned number)
 {
 	struct desired *d = &vm->desired;
@@ -298,7 +304,7 @@ static void patch_changed(struct vm *vm, const char *patch, const char *state)
 	} else if (strcmp(state, "lost") == 0) { /* what makes it so may be a boot, which is asked for again */
 		vm->desired.probed = false;
 		desired_set(vm, p, DESIRED_WAITING, NULL);
-		desired_run_in(vm, RESET_MS);
+		desired_run_in(vm, DESIRED_RESET_MS);
 	}
 }
 
@@ -307,7 +313,7 @@ static void state_changed(struct vm *vm, const char *state)
 	struct desired *d = &vm->desired;
 
 	if (state && strcmp(state, "unreachable") == 0) /* whoever comes back may be another one */
-		d->asked = d->probed = false;
+		look_again(d);
 	d->tries = 0;
 	desired_run(vm);
 }
@@ -317,11 +323,11 @@ void desired_event(struct vm *vm, const char *name, json_t *data)
 	struct desired *d = &vm->desired;
 
 	if (strcmp(name, "GUEST_RESET") == 0) {
-		d->probed = false;
+		look_again(d);
 		d->tries = 0;
 		desired_new_boot(vm);
 		if (d->n)
-			desired_run_in(vm, RESET_MS);
+			desired_run_in(vm, DESIRED_RESET_MS);
 	} else if (strcmp(name, "VM_STATE_CHANGE") == 0) {
 		state_changed(vm, json_string_value(json_object_get(data, "state")));
 	} else if (strcmp(name, "PATCH_STATUS_CHANGE") == 0) {

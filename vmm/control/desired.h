@@ -53,6 +53,7 @@ struct desired {
 	enum desired_step step;
 	bool asked;	   /* the worker's list of patches was taken over since it came */
 	bool probed;	   /* boot is of the kernel that runs, and it has booted */
+	bool outdated;	   /* the guest booted anew since the step under way began: what it says is of the past */
 	struct desired_boot boot;
 	json_t *held;	   /* names of patches somebody took out in that boot; NULL: none */
 	unsigned tries;	   /* probes in vain since the last event */

@@ -80,6 +80,19 @@ static void try_later(struct vm *vm, struct err *why)
 		desired_run_in(vm, ms);
 }
 
+/* A step has come to its end: false when what it says is of the past, and is found out anew. */
+static bool step_ended(struct vm *vm)
+{
+	struct desired *d = &vm->desired;
+
+	d->step = DESIRED_IDLE;
+	if (!d->outdated)
+		return true;
+	d->outdated = false;
+	desired_run_in(vm, DESIRED_RESET_MS);
+	return false;
+}
+
 /* --- what is in? --- */
 
 static void take_patch(struct vm *vm, json_t *patch)
@@ -117,7 +130,8 @@ static void on_asked(struct worker_call *call, json_t *value, const struct err *
 	json_t *patches = json_object_get(value, "patches"), *patch;
 	size_t i;
 
-	d->step = DESIRED_IDLE;
+	if (!step_ended(vm))
+		return;
 	if (error) {
 		struct err why = *error;
 		try_later(vm, &why);
@@ -197,7 +211,8 @@ static void on_probed(struct worker_call *call, json_t *value, const struct err 
 	struct vm *vm = container_of(d, struct vm, desired);
 	struct err why = { 0 };
 
-	d->step = DESIRED_IDLE;
+	if (!step_ended(vm))
+		return;
 	if (error)
 		why = *error;
 	else if (json_is_false(json_object_get(value, "booted")))
@@ -270,7 +285,8 @@ static void on_applied(struct relay_listener *l, json_t *value, const struct err
 	struct vm *vm = container_of(d, struct vm, desired);
 	struct desired_patch *p = desired_find(d, d->applying_patch);
 
-	d->step = DESIRED_IDLE;
+	if (!step_ended(vm))
+		return;
 	if (!p)
 		desired_run(vm); /* its rule is gone */
 	else if (error)

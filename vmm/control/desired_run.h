@@ -5,6 +5,8 @@
 
 #include "vmm/control/desired.h"
 
+#define DESIRED_RESET_MS 1000 /* after a reset: firmware first, no kernel is there yet */
+
 /* Takes the next step, if there is one to be taken now; called whenever something has happened. */
 void desired_run(struct vm *vm);
 
