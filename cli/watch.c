@@ -76,6 +76,11 @@ static void ask_for(struct watch *w, const char *name)
 	json_array_append_new(w->to_ask, json_string(name));
 }
 
+static int lost(int r, struct err *e)
+{
+	return err_set(e, ERR_UNREACHABLE, -r, "", "vmpoked does not take requests any more: %s", strerror(-r));
+}
+
 static int ask_on(struct watch *w, struct err *e)
 {
 	while (w->asked < ASKED_MAX && json_array_size(w->to_ask) > 0) {
@@ -84,7 +89,7 @@ static int ask_on(struct watch *w, struct err *e)
 		int r = qmp_client_send(w->c->client, "query-vm", args, &serial, e);
 
 		if (r < 0)
-			return err_set(e, ERR_UNREACHABLE, -r, "", "vmpoked does not take requests any more: %s", strerror(-r));
+			return lost(r, e);
 		json_array_remove(w->to_ask, 0);
 		w->asked++;
 	}
@@ -105,6 +110,18 @@ static void event_take(struct watch *w, const char *event, json_t *data)
 		ask_for(w, vm);
 }
 
+/* Who is there is known now; what became of each is asked: vmpoked may not have heard yet. */
+static void list_take(struct watch *w, json_t *vms)
+{
+	json_t *vm;
+	size_t i;
+
+	json_decref(w->vms);
+	w->vms = json_incref(vms);
+	json_array_foreach(w->vms, i, vm)
+		ask_for(w, target_name(vm));
+}
+
 static int on_message(struct stream *s, json_t *message, struct err *e)
 {
 	struct watch *w = container_of(s, struct watch, stream);
@@ -117,7 +134,9 @@ static int on_message(struct stream *s, json_t *message, struct err *e)
 		return 0;
 	}
 	w->asked--;
-	if (*target_name(vm)) /* else an error: it was removed meanwhile */
+	if (json_is_array(vm))
+		list_take(w, vm);
+	else if (*target_name(vm)) /* else an error: it was removed meanwhile */
 		vm_put(w, vm);
 	return 0;
 }
@@ -188,13 +207,16 @@ static int draw_change(struct watch *w, struct err *e)
 	return draw(w, e);
 }
 
+/* Events were lost: which VMs came and went meanwhile only the whole list says. */
 static int all_again(struct watch *w, struct err *e)
 {
-	json_t *vm;
-	size_t i;
+	json_auto_t *none = json_object();
+	uint64_t serial;
+	int r = qmp_client_send(w->c->client, "query-vms", none, &serial, e);
 
-	json_array_foreach(w->vms, i, vm)
-		ask_for(w, target_name(vm));
+	if (r < 0)
+		return lost(r, e);
+	w->asked++;
 	return ask_on(w, e);
 }
 
@@ -203,9 +225,11 @@ static int on_drained(struct stream *s, struct err *e)
 {
 	struct watch *w = container_of(s, struct watch, stream);
 	uint64_t dropped = qmp_client_dropped(w->c->client);
-	int r = dropped != w->dropped ? all_again(w, e) : ask_on(w, e);
+	bool again = dropped != w->dropped && w->asked < ASKED_MAX;
+	int r = again ? all_again(w, e) : ask_on(w, e);
 
-	w->dropped = dropped;
+	if (again)
+		w->dropped = dropped;
 	return r < 0 ? r : draw_change(w, e);
 }
 
