@@ -141,11 +141,17 @@ static int events_wait(struct cli *c, uint64_t ms, struct err *e)
 static int wait_for(struct cli *c, const struct wait_goal *goal, struct err *e)
 {
 	uint64_t limit = c->options.has_timeout ? c->options.timeout_ms : TIMEOUT_DEFAULT_MS, end = now_us() + limit * 1000;
-	const char *now_so = "nothing is known of it";
 	int r;
 
-	while ((r = goal->kind->check(c, goal, &now_so, e)) == 0) {
-		uint64_t now = now_us();
+	for (;;) {
+		const char *now_so = "its worker is starting";
+		uint64_t now;
+
+		output_clear(&c->out); /* what was so the last time: this may go on for hours */
+		r = goal->kind->check(c, goal, &now_so, e);
+		if (r != 0)
+			return r;
+		now = now_us();
 
 		if (now >= end)
 			return err_set(e, ERR_TIMEOUT, ETIMEDOUT, "", "not %s within %.1f s: %s", c->options.wait_for ? c->options.wait_for : "settled",
@@ -155,7 +161,6 @@ static int wait_for(struct cli *c, const struct wait_goal *goal, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	return r;
 }
 
 int cmd_wait(struct cli *c)
