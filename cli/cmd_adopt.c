@@ -8,6 +8,7 @@
 #include "protocol/util.h"
 
 #define RECORDS_MAX (64u << 20) /* bytes of a file of records */
+#define RECORDS_AT_ONCE 256	/* of one request: patch-adopt takes no more */
 
 /* One patch at a time: all of them may be more than one message. */
 static int export_one(struct cli *c, const char *patch, json_t *records, struct err *e)
@@ -112,7 +113,7 @@ static int adopt_some(struct cli *c, json_t *records, size_t *next, json_t *told
 		json_t *record = json_array_get(records, i);
 
 		bytes += json_dumpb(record, NULL, 0, JSON_ENSURE_ASCII);
-		if (bytes > QMP_MESSAGE_MAX - 4096 && i > *next)
+		if (i > *next && (bytes > QMP_MESSAGE_MAX - 4096 || i - *next >= RECORDS_AT_ONCE))
 			break;
 		json_array_append(some, record);
 	}
