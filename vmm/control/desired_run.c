@@ -17,6 +17,7 @@
 
 #define CALL_BUDGET_US (60 * 1000000ull)
 #define TIMER_SLACK_US 250000 /* nobody notices, and wake-ups meet */
+#define TURN_MS 1000
 #define FAILURES_MAX 5	/* of one patch, that may be a bad moment */
 #define BUSY_MAX 20	/* the same, where the guest was in the way */
 #define APPLIED_MAX 5	/* times in one boot: somebody else keeps taking it out */
@@ -304,6 +305,8 @@ static int apply_start(struct vm *vm, const struct desired_patch *p, struct err 
 
 	if (!r)
 		return err_set(e, ERR_NOT_FOUND, ENOENT, NULL, "its rule is gone");
+	if (jobs_running(&vm->daemon->jobs) >= JOBS_RUNNING_OWN_MAX)
+		return err_set(e, ERR_TIMEOUT, EBUSY, "busy", "waiting for its turn: %d jobs are running", JOBS_RUNNING_OWN_MAX);
 	int error = rule_arguments(&vm->daemon->rules, r, &stored, e);
 	if (error < 0)
 		return error;
@@ -326,7 +329,13 @@ static void apply(struct vm *vm, struct desired_patch *p)
 	if (apply_start(vm, p, &e) == 0)
 		return;
 	vm->desired.step = DESIRED_IDLE;
-	apply_failed(vm, p, &e);
+	if (strcmp(e.rule, "busy") != 0) {
+		apply_failed(vm, p, &e);
+		return;
+	}
+	/* That others are at work is no try of this one. */
+	desired_set(vm, p, DESIRED_WAITING, &e);
+	desired_run_in(vm, TURN_MS);
 }
 
 /* --- what is next? --- */

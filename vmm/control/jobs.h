@@ -17,6 +17,7 @@ struct relay;
 
 #define JOBS_RUNNING_MAX 64	  /* running and aborting */
 #define JOBS_RUNNING_RO_MAX 32	  /* of these, started over the read-only socket */
+#define JOBS_RUNNING_OWN_MAX 32	  /* with so many running vmpoked begins none of its own: clients come first */
 #define JOBS_KEPT_MAX 64	  /* concluded, waiting for job-dismiss */
 #define JOBS_KEPT_BYTES (768u << 10) /* results of all kept jobs: query-jobs must fit one message */
 
