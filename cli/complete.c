@@ -12,7 +12,7 @@
 #include "cli/targets.h"
 #include "protocol/util.h"
 
-#define ASK_MS 500 /* for all that is asked of vmpoked: a person waits at the prompt */
+#define ASK_MS 2000 /* for all that is asked of vmpoked: a person waits at the prompt, and hosts have much to do */
 
 const struct cli_words cli_option_words[] = {
 	{ "color", "auto always never" },
