@@ -14,10 +14,19 @@
 #include "cli/cli.h"
 #include "protocol/client.h"
 
-/* Handles all that is there; 0 when there is no more for now. */
+#define AT_ONCE 256 /* messages between two looks at signals and the time: in a flood both would never come */
+
+static int drained(struct stream *s, struct err *e)
+{
+	int r = s->drained ? s->drained(s, e) : 0;
+
+	return r < 0 ? r : 0;
+}
+
+/* Handles what is there; 0 when there is no more for now, 1 when there may be. */
 static int drain(struct cli *c, struct stream *s, struct err *e)
 {
-	for (;;) {
+	for (int n = 0; n < AT_ONCE; n++) {
 		json_auto_t *message = NULL;
 		uint64_t serial;
 		int r = qmp_client_process(c->client, &message, &serial, e);
@@ -25,11 +34,13 @@ static int drain(struct cli *c, struct stream *s, struct err *e)
 		if (r < 0)
 			return err_set(e, ERR_UNREACHABLE, -r, "", "vmpoked closed the connection, or broke it: no more events");
 		if (r == 0)
-			return s->drained ? s->drained(s, e) : 0;
+			return drained(s, e);
 		r = s->message(s, message, e);
 		if (r < 0)
 			return r;
 	}
+	int r = drained(s, e);
+	return r < 0 ? r : 1;
 }
 
 static int left_ms(uint64_t end)
@@ -54,20 +65,22 @@ static int loop(struct cli *c, struct stream *s, int signal_fd, struct err *e)
 	uint64_t end = now_us() + c->options.timeout_ms * 1000;
 
 	for (;;) {
-		int r = drain(c, s, e);
+		int more = drain(c, s, e);
 
-		if (r < 0)
-			return r;
+		if (more < 0)
+			return more;
+		if (more > 0 && c->options.has_timeout && left_ms(end) == 0)
+			return 0;
 		/* Standard output is watched for a reader that went away: there may be no next write to tell. */
 		struct pollfd fds[] = {
 			{ .fd = qmp_client_fd(c->client), .events = qmp_client_poll_events(c->client) },
 			{ .fd = signal_fd, .events = POLLIN },
 			{ .fd = STDOUT_FILENO },
 		};
-		r = poll(fds, ARRAY_SIZE(fds), c->options.has_timeout ? left_ms(end) : -1);
+		int r = poll(fds, ARRAY_SIZE(fds), more > 0 ? 0 : c->options.has_timeout ? left_ms(end) : -1);
 		if (r < 0 && errno != EINTR)
 			return err_set(e, ERR_FAILED, errno, "", "poll: %s", strerror(errno));
-		if (r == 0)
+		if (r == 0 && more == 0)
 			return 0;
 		if (r > 0 && fds[1].revents) {
 			r = signal_take(s, signal_fd, e);
