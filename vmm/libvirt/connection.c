@@ -151,23 +151,36 @@ void connection_free(struct connection *c)
 	unref(c);
 }
 
-static virDomainPtr running_only(virDomainPtr dom)
+/* Takes dom. Of two answers that are no domain only one says that there is none. */
+static int running_only(virDomainPtr dom, virDomainPtr *ret, struct err *e)
 {
-	if (dom && virDomainIsActive(dom) == 1)
-		return dom;
+	int r = dom ? virDomainIsActive(dom) : -1;
+
+	if (r < 0 && virGetLastErrorCode() != VIR_ERR_NO_DOMAIN) {
+		failed("libvirtd does not say whether a domain runs", e);
+		r = -EIO;
+	} else if (r == 1) {
+		*ret = dom;
+		return 1;
+	} else {
+		r = 0;
+	}
 	if (dom)
 		virDomainFree(dom);
-	return NULL;
+	return r;
 }
 
-virDomainPtr connection_domain(struct connection *c, const char *uuid)
+int connection_domain(struct connection *c, const char *uuid, virDomainPtr *ret, struct err *e)
 {
-	return running_only(virDomainLookupByUUIDString(c->conn, uuid));
+	return running_only(virDomainLookupByUUIDString(c->conn, uuid), ret, e);
 }
 
 virDomainPtr connection_domain_by_name(struct connection *c, const char *name)
 {
-	return running_only(virDomainLookupByName(c->conn, name));
+	virDomainPtr dom = NULL;
+
+	running_only(virDomainLookupByName(c->conn, name), &dom, NULL);
+	return dom;
 }
 
 int connection_running(struct connection *c, char (*uuids)[37], struct err *e)

@@ -24,8 +24,12 @@ int connection_setup(struct err *e);
 int connection_open(const char *uri, unsigned generation, struct inbox *inbox, struct connection **ret, struct err *e);
 void connection_free(struct connection *c); /* NULL allowed */
 
-/* The running domain of a UUID (the caller's to free), or NULL: there is none. */
-virDomainPtr connection_domain(struct connection *c, const char *uuid);
+/*
+ * The running domain of a UUID. 1: *ret is the caller's to free; 0: it does not run; -EIO: libvirtd did not say,
+ * for the connection may just be breaking, and nothing may be concluded.
+ */
+int connection_domain(struct connection *c, const char *uuid, virDomainPtr *ret, struct err *e);
+/* The running domain of a name (the caller's to free), or NULL. */
 virDomainPtr connection_domain_by_name(struct connection *c, const char *name);
 
 /* UUIDs of all that run. How many, at most CONNECTION_DOMAINS_MAX, or -EIO. */

@@ -18,45 +18,58 @@ static bool comes_in(virDomainPtr dom)
 	return virDomainGetState(dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION;
 }
 
-void manager_look(struct manager *m, const char *uuid)
+int manager_look(struct manager *m, const char *uuid)
 {
-	virDomainPtr dom = m->libvirt ? connection_domain(m->libvirt, uuid) : NULL;
 	struct domain *d = domain_find(m, uuid);
+	virDomainPtr dom = NULL;
+	struct err e;
 
 	if (!m->libvirt)
-		return;
+		return 0;
+	int r = connection_domain(m->libvirt, uuid, &dom, &e);
+	if (r < 0) {
+		log_msg(LOG_WARNING, d ? d->vm : NULL, "%s", e.text);
+		return r;
+	}
 	/* Another id: it ended and was started again, and both events came before we looked. */
 	if (d && d->active && (!dom || (d->dom && d->id != (int)virDomainGetID(dom))))
 		domain_end(d); /* looks again, once vmpoked has forgotten it */
 	else if (d && d->active && !d->dom)
-		return domain_attach(d, dom);
-	else if (!d && dom && !comes_in(dom)) {
-		domain_new(m, dom, uuid);
-		return;
-	}
+		domain_attach(d, TAKE_PTR(dom));
+	else if (!d && dom && !comes_in(dom))
+		domain_new(m, TAKE_PTR(dom), uuid);
 	if (dom)
 		virDomainFree(dom);
+	return 0;
 }
 
-static void scan(struct manager *m)
+/* 0 when it is known of every domain whether it runs; negative: of some it is not. */
+static int scan(struct manager *m)
 {
 	static char uuids[CONNECTION_DOMAINS_MAX][37];
 	struct domain *d, *next;
 	struct err e;
-	int n = connection_running(m->libvirt, uuids, &e);
+	int n = connection_running(m->libvirt, uuids, &e), r = 0;
 
 	if (n < 0) {
 		log_msg(LOG_ERR, NULL, "%s", e.text);
-		return;
+		return n;
 	}
-	for (d = LIST_FIRST(&m->domains); d; d = next) {
+	for (d = LIST_FIRST(&m->domains); d && r == 0; d = next) {
 		next = LIST_NEXT(d, link);
 		if (d->active)
-			manager_look(m, d->uuid);
+			r = manager_look(m, d->uuid);
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && r == 0; i++)
 		if (!domain_find(m, uuids[i]))
-			manager_look(m, uuids[i]);
+			r = manager_look(m, uuids[i]);
+	return r;
+}
+
+static void again(struct manager *m)
+{
+	m->libvirt_retry.failures++;
+	libvirtd_connect(m, false);
 }
 
 static int on_connect(sd_event_source *s, uint64_t usec, void *userdata)
@@ -68,14 +81,19 @@ static int on_connect(sd_event_source *s, uint64_t usec, void *userdata)
 	if (m->libvirt)
 		return 0;
 	if (connection_open(m->options.uri, ++m->generation, &m->inbox, &m->libvirt, &e) < 0) {
-		if (m->libvirt_retry.failures++ == 0)
+		if (m->libvirt_retry.failures == 0)
 			log_msg(LOG_WARNING, NULL, "%s (%s); tried again", e.text, m->options.uri);
-		libvirtd_connect(m, false);
+		again(m);
+		return 0;
+	}
+	log_msg(LOG_INFO, NULL, "connected to %s", m->options.uri);
+	/* What was not seen now would be forgotten at vmpoked (service.c). */
+	if (scan(m) < 0) {
+		libvirtd_close(m);
+		again(m);
 		return 0;
 	}
 	m->libvirt_retry.failures = 0;
-	log_msg(LOG_INFO, NULL, "connected to %s", m->options.uri);
-	scan(m);
 	service_query(m);
 	return 0;
 }

@@ -58,8 +58,8 @@ struct manager {
 int manager_start(struct manager *m, sd_event *event, const struct manager_options *options, struct err *e);
 void manager_done(struct manager *m);
 
-/* Looks whether the domain runs, and takes it in or out accordingly. */
-void manager_look(struct manager *m, const char *uuid);
+/* Looks whether the domain runs, and takes it in or out accordingly. -EIO: libvirtd did not say (logged); it stays as it is. */
+int manager_look(struct manager *m, const char *uuid);
 
 /* retry.c: calls fn as soon as it is due: 0, 0.25, 0.5 ... 10 s after the failures there were. */
 void retry_schedule(struct manager *m, struct retry *r, sd_event_time_handler_t fn);
