@@ -117,8 +117,10 @@ void domain_attach(struct domain *d, virDomainPtr dom)
 	struct err e;
 
 	d->dom = dom;
-	if (attach(d, &e) == 0)
+	if (attach(d, &e) == 0) {
+		d->export = true; /* what the last helper was told to write went with it */
 		return;
+	}
 	log_msg(LOG_ERR, d->vm, "cannot be followed: %s", e.text);
 	domain_detach(d);
 }
