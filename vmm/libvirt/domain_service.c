@@ -186,8 +186,11 @@ static void say_adopted(struct domain *d, json_t *value)
 
 static void on_adopted(struct domain *d, json_t *value, const struct err *e)
 {
-	/* The guest's kernel may not be found at once after a move; what was refused stays so. */
-	bool again = e && (e->kind == ERR_TIMEOUT || e->kind == ERR_INACTIVE) && d->retry.failures < 5;
+	/*
+	 * The guest's kernel may not be found at once after a move; what was refused stays so. Never given up: the
+	 * export that follows replaces the records, which are all that is known of these patches.
+	 */
+	bool again = e && (e->kind == ERR_TIMEOUT || e->kind == ERR_INACTIVE);
 
 	if (value)
 		say_adopted(d, value);
