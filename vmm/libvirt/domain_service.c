@@ -11,6 +11,8 @@
 #include "vmm/libvirt/domain.h"
 #include "vmm/libvirt/travel.h"
 
+#define NOT_FOUND_TRIES 5 /* 15 s: vmpoked lets go of a VM within that */
+
 static void call(struct domain *d, enum domain_call what, const char *command, json_t *args)
 {
 	d->serial = args ? service_call(d->manager, command, args) : 0;
@@ -157,6 +159,9 @@ static void on_removed(struct domain *d, json_t *value, const struct err *e)
 		d->registered = false;
 		return;
 	}
+	/* One of ours that has another name meanwhile may be on its way out (service.c, sync_one()): added again. */
+	if (e->kind == ERR_NOT_FOUND && d->retry.failures < NOT_FOUND_TRIES)
+		return postpone(d);
 	if (strcmp(e->rule, "origin") == 0 || e->kind == ERR_NOT_FOUND) {
 		if (d->active)
 			log_msg(LOG_WARNING, d->vm, "is left alone: vmpoked has a VM of its name or sockets that was registered otherwise");
