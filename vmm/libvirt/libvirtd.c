@@ -10,12 +10,16 @@
 #include "vmm/control/log.h"
 #include "vmm/libvirt/domain.h"
 
-/* One that comes in from elsewhere has no memory yet; a RESUMED event tells when it has. */
+/*
+ * One that comes in from elsewhere, or out of an image, has no memory yet: what is said to be in there would not be found.
+ * An event (STARTED, RESUMED) tells when it has. libvirt's hook tells of both before that.
+ */
 static bool comes_in(virDomainPtr dom)
 {
 	int state = VIR_DOMAIN_NOSTATE, reason = 0;
 
-	return virDomainGetState(dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION;
+	return virDomainGetState(dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+	       (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP);
 }
 
 int manager_look(struct manager *m, const char *uuid)
