@@ -46,7 +46,7 @@ void inbox_put(struct inbox *b, const struct inbox_message *m)
 	uint64_t one = 1;
 
 	pthread_mutex_lock(&b->lock);
-	if (b->n == INBOX_MAX) {
+	if (b->n == INBOX_MAX || (m->kind == INBOX_LOOK && b->n >= INBOX_LOOKS_MAX && !waits_already(b, m))) {
 		b->overrun = true;
 		dropped = m->helper;
 	} else if (!waits_already(b, m)) {

@@ -8,7 +8,8 @@
 
 #include "vmm/libvirt/helper.h"
 
-#define INBOX_MAX 1024
+#define INBOX_LOOKS_MAX 1024 /* more are one OVERRUN */
+#define INBOX_MAX	(4 * INBOX_LOOKS_MAX) /* with room for what nothing makes up for: READY, CLOSED */
 
 enum inbox_kind {
 	INBOX_LOOK,   /* something happened to the domain uuid */
