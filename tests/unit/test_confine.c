@@ -60,6 +60,9 @@ static const struct attempt attempts[] = {
 	{ QEMU, SYS_mount, { 0 }, SIGSYS },
 	{ QEMU, SYS_prctl, { PR_SET_NO_NEW_PRIVS }, SIGSYS },
 	{ QEMU, SYS_prlimit64, { 0, 0, 8, 0 }, SIGSYS },
+	{ QEMU | 1u << CONFINE_XDP, SYS_prlimit64, { 0, 8, 0, 0 }, 0 },
+	{ QEMU | 1u << CONFINE_XDP, SYS_prlimit64, { 1, 8, 1, 0 }, SIGSYS },
+	{ QEMU, SYS_tgkill, { 1, 1, 0 }, SIGSYS }, /* another process */
 	{ QEMU, SYS_rt_sigaction, { SIGTERM, 0, 0, 8 }, 0 },
 	{ QEMU, SYS_rt_sigaction, { SIGSYS, 0, 0, 8 }, SIGSYS },
 };

@@ -94,9 +94,20 @@ static int signals_add(scmp_filter_ctx ctx)
 	return r == 0 ? seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL) : r;
 }
 
+/* abort(), and a vCPU's thread that is called out of the guest. A worker is root: no other process may be its to end. */
+static int own_threads_add(scmp_filter_ctx ctx)
+{
+	const struct confine_rule own = { .call = SCMP_SYS(tgkill), .arg = 0, .mask = UINT32_MAX, .value = (uint32_t)getpid() };
+
+	return rule_add(ctx, &own);
+}
+
 static int rules_add(scmp_filter_ctx ctx, unsigned wanted)
 {
 	int r = signals_add(ctx);
+
+	if (r == 0)
+		r = own_threads_add(ctx);
 
 	for (unsigned i = 0; i < CONFINE_FOR_MAX; i++) {
 		const struct confine_rule *rule = confine_table[i].rules;

@@ -32,8 +32,6 @@ static const struct confine_rule always[] = {
 	CALL(getpid), CALL(gettid), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(getrusage),
 	CALL(getrandom), CALL(sysinfo), CALL(uname), CALL(exit), CALL(exit_group),
 	CALL_BITS(prlimit64, 2, UINT64_MAX, 0), /* asks, does not set */
-	/* abort() and assertions. Other processes: no permission is needed to be refused. */
-	CALL(tgkill),
 	/* Names for memory and threads, which debuggers show. */
 	CALL_IF(prctl, 0, PR_SET_NAME), CALL_IF(prctl, 0, PR_SET_VMA),
 	/* Journal, patches, traces, files that were passed. */
@@ -79,7 +77,7 @@ static const struct confine_rule vsock[] = {
 static const struct confine_rule xdp[] = {
 	CALL(bpf), CALL_IF(socket, 0, AF_XDP), CALL_IF(socket, 0, AF_NETLINK), CALL_IF(socket, 0, AF_UNIX),
 	CALL_IF(socket, 0, AF_INET), CALL(bind), CALL(setsockopt), CALL(getsockname), CALL(epoll_create1),
-	CALL(epoll_ctl), CALL(epoll_wait), CALL(epoll_pwait), CALL(prlimit64), CALL(statfs), CALL(fstatfs),
+	CALL(epoll_ctl), CALL(epoll_wait), CALL(epoll_pwait), CALL_IF(prlimit64, 0, 0), CALL(statfs), CALL(fstatfs),
 	CALL_BITS(ioctl, 1, 0xff00, 0x8900), /* SIOC...: what a network card is called and can do */
 	CONFINE_END,
 };
