@@ -57,6 +57,18 @@ worker_killed() {
 	caged "$(worker_pid q)"
 }
 
+# Its list is from when it started: an address that needs another is for its successor, which is not a crime.
+agent_elsewhere() {
+	local before
+	before=$(worker_pid q)
+	vp_ok agent q --set vsock:77 || return
+	until_ok 30 another_worker "$before" || why "no worker for the new address" || return
+	until_ok 30 answers q || why "it does not answer: $ERR" || return
+	log_has "did not take the agent's new address: this worker may not use such a link" || return
+	expect_eq "forbidden calls" "$(grep -c '^vmpoke-vm: q: it makes system call' "$work/vmpoked.log")" 1
+}
+another_worker() { local now; now=$(worker_pid q); [ -n "$now" ] && [ "$now" != "$1" ]; }
+
 machine_caged() {
 	vp_ok --json run bare --kernel "$guest_dir/beat.elf" --memory 64M --console "$work/bare.console" || return
 	machine=$(field .pid)
@@ -79,6 +91,7 @@ run_case "QEMU waits" qemu_started || finish
 run_case "vmpoked runs" daemon_start "VMPOKE_FAULT=@$work/fault" || finish
 run_case "a worker of QEMU's is confined" worker_caged || finish
 run_case "its forbidden call is named, the next worker comes" worker_killed
+run_case "an agent behind another kind of link takes another worker" agent_elsewhere
 if [ -w /dev/kvm ]; then
 	run_case "a machine's threads are all confined" machine_caged &&
 		run_case "a machine ends with its forbidden call" machine_killed

@@ -9,6 +9,7 @@
 #include "vmm/link/agent_ask.h"
 #include "vmm/worker/agent.h"
 #include "vmm/worker/commands.h"
+#include "vmm/worker/confine.h"
 
 #define ASK_MS 1000u
 
@@ -158,6 +159,15 @@ int command_query_agent(struct session *s, json_t *args, json_t **ret, struct er
 	return 0;
 }
 
+/* What a worker may call is settled when it starts; one that is started anew gets what this address needs. */
+static int cage_check(const struct session *s, struct err *e)
+{
+	bool fits = (s->agent.addr.kind != AGENT_ADDR_VSOCK || confine_allows(CONFINE_VSOCK)) &&
+		    (s->agent.addr.kind != AGENT_ADDR_XDP || confine_allows(CONFINE_XDP));
+
+	return fits ? 0 : err_set(e, ERR_FAILED, EPERM, "confined", "this worker may not use such a link; its successor will");
+}
+
 /* The key is read anew as well. */
 int command_vm_set_agent(struct session *s, json_t *args, json_t **ret, struct err *e)
 {
@@ -168,6 +178,8 @@ int command_vm_set_agent(struct session *s, json_t *args, json_t **ret, struct e
 		return err_set(e, ERR_REFUSED, EOPNOTSUPP, "machine", "the agent of a machine is at its own port");
 	worker_agent_stop(s);
 	int r = worker_agent_configure(s, address, e);
+	if (r == 0)
+		r = cage_check(s, e);
 	if (r == 0 && s->backend)
 		worker_agent_start(s);
 	return r;

@@ -44,6 +44,13 @@ static size_t append_number(char *buf, size_t len, int n)
 	return len;
 }
 
+static unsigned allowed = UINT32_MAX;
+
+bool confine_allows(enum confine_for wanted)
+{
+	return allowed & 1u << wanted;
+}
+
 /* Any thread, at any place; a message that was being sent stays torn, and the daemon says so. */
 static void on_forbidden(int signal, siginfo_t *si, void *context)
 {
@@ -130,5 +137,7 @@ int confine(unsigned wanted, const char *vm, const struct control *control, stru
 	if (r == 0) /* sets no_new_privs first */
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
+	if (r == 0)
+		allowed = wanted | 1u << CONFINE_ALWAYS;
 	return r < 0 ? err_set(e, ERR_FAILED, -r, NULL, "cannot confine the worker (seccomp): %s", strerror(-r)) : 0;
 }

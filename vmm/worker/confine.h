@@ -9,6 +9,7 @@
 #ifndef VMPOKE_VMM_WORKER_CONFINE_H
 #define VMPOKE_VMM_WORKER_CONFINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,5 +50,8 @@ extern const struct confine_row confine_table[CONFINE_FOR_MAX];
  * for good), and is killed by SIGSYS. Call once, while there is one thread. ERR_FAILED when the kernel refuses.
  */
 int confine(unsigned wanted, const char *vm, const struct control *control, struct err *e);
+
+/* Is this among what the process may do: wanted was asked for, or it is not confined. */
+bool confine_allows(enum confine_for wanted);
 
 #endif
