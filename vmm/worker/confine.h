@@ -2,9 +2,10 @@
 /*
  * The worker's cage: the system calls it may make (seccomp(2)), as a list for each way it reaches a VM
  * and its agent. Everything else ends the process, so that a guest that breaks a parser has nothing but
- * the parser's rights: no program, no file to run code from, no network, no other process's memory to
- * write.
- * Which files are opened is not seen here; that is for whoever starts the service (its unit).
+ * the parser's rights: no program, no file to run code from, no network, no call that writes another
+ * process's memory.
+ * Which files are opened is not seen here, those of /proc/PID/mem neither; that is for whoever starts the
+ * service (its unit).
  */
 #ifndef VMPOKE_VMM_WORKER_CONFINE_H
 #define VMPOKE_VMM_WORKER_CONFINE_H
