@@ -52,6 +52,17 @@ static int missing(virDomainPtr dom, const struct setup_options *o, char **ret, 
 	return xml ? domain_xml_add(xml, o->monitor, ret, e) : failed(e, ERR_FAILED, "cannot read the domain's XML");
 }
 
+/* To define a domain that has no definition would give it one. */
+static int persistent(virDomainPtr dom, const char *name, struct err *e)
+{
+	int r = virDomainIsPersistent(dom);
+
+	if (r < 0)
+		return failed(e, ERR_FAILED, "cannot tell whether the domain has a next start");
+	return r ? 0 : err_set(e, ERR_REFUSED, EOPNOTSUPP, "transient", "'%.200s' is transient: it has no next start to write for",
+			       name);
+}
+
 static int define(virConnectPtr conn, const char *xml, struct err *e)
 {
 	_cleanup_(dom_free) virDomain *dom = virDomainDefineXML(conn, xml);
@@ -93,6 +104,8 @@ static int setup(const struct setup_options *o, struct err *e)
 		r = missing(dom, o, &xml, e);
 	bool needed = r > 0;
 	if (needed && o->apply)
+		r = persistent(dom, o->domain, e);
+	if (r >= 0 && needed && o->apply)
 		r = define(conn, xml, e);
 	if (r < 0)
 		return r;
