@@ -63,18 +63,17 @@ static bool stopped(struct helper *h)
 
 void helper_event(struct helper *h, const char *name, long long seconds, unsigned micros, const char *details)
 {
-	char *line = passage_event(name, seconds, micros, details), *dropped = NULL;
+	char *line = passage_event(name, seconds, micros, details);
 
 	if (!line)
 		return;
 	pthread_mutex_lock(&h->lock);
-	if (h->n_events == HELPER_EVENTS_MAX) {
-		dropped = h->events[0];
-		memmove(&h->events[0], &h->events[1], --h->n_events * sizeof(h->events[0]));
-	}
-	h->events[h->n_events++] = line;
+	if (h->n_events < HELPER_EVENTS_MAX)
+		h->events[h->n_events++] = TAKE_PTR(line);
+	else
+		h->events_lost = true;
 	pthread_mutex_unlock(&h->lock);
-	free(dropped);
+	free(line);
 	wake(h);
 }
 
@@ -91,11 +90,25 @@ static char *event_take(struct helper *h)
 	return line;
 }
 
-/* What came before anybody listened is nobody's. */
+static bool events_lost(struct helper *h)
+{
+	pthread_mutex_lock(&h->lock);
+	bool lost = h->events_lost;
+	h->events_lost = false;
+	pthread_mutex_unlock(&h->lock);
+	return lost;
+}
+
+/*
+ * What came before anybody listened is nobody's. Where one is missing it may be the RESET, which a guest could hide behind
+ * many others: the client is sent away, and looks for itself when it connects again.
+ */
 static void events_pass(struct helper *h)
 {
 	char *line;
 
+	if (events_lost(h))
+		helper_client_close(h);
 	while ((line = event_take(h))) {
 		if (h->negotiated)
 			helper_client_line(h, line);

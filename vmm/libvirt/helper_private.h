@@ -24,6 +24,7 @@ struct helper {
 	bool stop;
 	char *events[HELPER_EVENTS_MAX]; /* lines, oldest first */
 	size_t n_events;
+	bool events_lost; /* more came than is kept */
 	bool metadata_set; /* metadata is to be written */
 	char *metadata;	   /* NULL: none */
 
