@@ -193,9 +193,9 @@ static bool helper_wait(struct helper *h)
 	metadata_write(h);
 	events_pass(h);
 	if (n > 0 && h->listen_fd >= 0 && p[1].revents) {
-		if (p[1].fd != h->client_fd)
+		if (p[1].fd == h->listen_fd)
 			helper_client_accept(h);
-		else
+		else if (p[1].fd == h->client_fd) /* not closed meanwhile by what was to be told */
 			helper_client_input(h);
 	}
 	return true;
