@@ -76,6 +76,7 @@ libvirtd_restarted() {
 	expect_eq "getpgrp() meanwhile" "$(vm_pgrp web1)" 4242 || return
 	libvirtd_start a || return
 	until_ok 60 state_is web1 running || why "web1 is '$(field .state)' after libvirtd's return" || return
+	! grep -q 'does not run any more' "$work/a/follower.log" || why "it was taken for ended" || return
 	expect_eq patch "$(patch_state web1)" applied || return
 	verify_clean web1
 }

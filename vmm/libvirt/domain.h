@@ -24,7 +24,7 @@ struct domain {
 	char uuid[37];
 	char vm[PATCHFILE_NAME_MAX + 1]; /* its name at vmpoked: its own, or its UUID where that cannot be one */
 	virDomainPtr dom;		 /* NULL while libvirtd is not connected */
-	int id;				 /* libvirt's of this run */
+	int id;				 /* libvirt's of this run; stays while dom is NULL */
 	struct helper *helper;		 /* the same */
 	int listener;			 /* its QEMU's events; -1: none */
 	struct domain_facts facts;

@@ -35,8 +35,8 @@ int manager_look(struct manager *m, const char *uuid)
 		log_msg(LOG_WARNING, d ? d->vm : NULL, "%s", e.text);
 		return r;
 	}
-	/* Another id: it ended and was started again, and both events came before we looked. */
-	if (d && d->active && (!dom || (d->dom && d->id != (int)virDomainGetID(dom))))
+	/* Another id: it ended and was started again before we looked. A libvirtd that comes back knows its old ids. */
+	if (d && d->active && (!dom || d->id != (int)virDomainGetID(dom)))
 		domain_end(d); /* looks again, once vmpoked has forgotten it */
 	else if (d && d->active && !d->dom)
 		domain_attach(d, TAKE_PTR(dom));
