@@ -232,6 +232,10 @@ daemon_reap() {
 	daemon_pid=
 }
 
+# Workers that were killed, as vmpoked says; a client hears of a closed socket before.
+worker_deaths() { grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log"; }
+worker_died() { [ "$(worker_deaths)" -gt "$1" ]; } # SINCE
+
 daemon_kill() {
 	kill -KILL "$daemon_pid" 2>/dev/null
 	daemon_reap

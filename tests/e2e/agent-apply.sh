@@ -143,10 +143,10 @@ agent_killed() {
 worker_dies() { # POINT
 	local died
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1" && agent_is ready || return
-	died=$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")
+	died=$(worker_deaths)
 	vp --json apply web "$patch" --agent-use full
+	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
-	[ "$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")" -gt "$died" ] || why "the worker did not die at $1" || return
 	agent_is ready && settle || why "$1: $WHY"
 }
 

@@ -88,10 +88,10 @@ killed_meanwhile() {
 worker_dies() { # POINT
 	local died
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
-	died=$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")
+	died=$(worker_deaths)
 	vp --json apply web "$patch"
+	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
-	[ "$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")" -gt "$died" ] || why "the worker did not die at $1" || return
 	verify_clean web || return
 	vp_ok --json status web || return
 	case $(vm_pgrp web) in

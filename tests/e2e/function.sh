@@ -139,10 +139,10 @@ worker_dies() { # POINT VERB
 	local died
 	[ "$2" = apply ] || vp_ok apply web "$work/number.yaml" || return
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
-	died=$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")
+	died=$(worker_deaths)
 	vp --json "$2" web "$work/number.yaml"
+	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
-	[ "$(grep -c 'the worker ended.*signal KILL' "$work/vmpoked.log")" -gt "$died" ] || why "the worker did not die at $1" || return
 	agent_is ready && verify_clean web || return
 	vp_ok apply web "$work/number.yaml" && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
 	vp_ok --json revert web "$work/number.yaml" || return
