@@ -118,17 +118,22 @@ guest_alone() {
 	vm_do a selfpatch "$ways" && sleep 5 && vm_do a calm && vm_healthy a && dump before
 }
 
-# Everything is taken out, with nobody in the way any more.
+# Everything is taken out, with nobody in the way any more. What the guest has put back itself, in the middle of its
+# last round, is refused, and its text has to be the guest's own all the same.
 all_out() {
-	local name
+	local name left=0
 	vm_do a calm || return # also when the changes were cut short
 	for name in "${patches[@]}"; do
-		! is_in "$name" || vp_ok revert a "$name" --timeout 60 || return
+		is_in "$name" || continue
+		vp -v revert a "$name" --timeout 60 && continue
+		grep -qx 'rule: changed-by-guest' <<<"$ERR" || why "revert of $name exits $RC: $ERR" || return
+		echo "# left to the guest: $ERR" | head -n 1
+		left=$((left + 1))
 	done
 	WHY=
 	vp_ok --json status a || return
-	expect_eq "patches that are in" "$(field '.patches | length')" 0 || return
-	verify_clean a || return
+	expect_eq "patches that are in" "$(field '.patches | length')" $left || return
+	[ $left != 0 ] || verify_clean a || return
 	dump after
 	cmp "$work/before" "$work/after" >"$work/cmp" || why "the text differs from what it was: $(<"$work/cmp")" || return
 	expect_eq "getpgrp()" "$(vm_pgrp a)" own && vm_beats a && vm_healthy a

@@ -43,7 +43,7 @@ closed() {
 
 opened() {
 	vp_ok --json revert web fix || return
-	expect_eq "payload" "$(field '[.payloads[].state] | join(" ")')" freed || why "$WHY: $(field '.payloads[].why')" || return
+	payload_freed || return
 	expect_eq "the guest" "$(answers)" "$vulnerable" && payloads ""
 }
 

@@ -53,7 +53,7 @@ round() {
 	vp_ok --json apply web "$work/number.yaml" || return
 	expect_eq "changed by the second" "$(field .changed)" false || return
 	vp_ok --json revert web number || return
-	expect_eq "payload of the reverted" "$(field '[.payloads[].state] | join(" ")')" freed || why "$WHY: $(field '.payloads[].why')" || return
+	payload_freed || return
 	expect_eq "getpgrp()" "$(vm_pgrp web)" own && payloads "" || return
 	# By name: the object was kept beside the text.
 	cmp -s "$work/number.o" "$work/state/patches/web/number.o" || why "the object was not stored" || return
