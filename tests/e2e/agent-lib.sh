@@ -4,8 +4,9 @@
 # and set $guest to what tests/fetch guest-6.1 says.
 key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 
-# Where its agent is, what it is told, and what vmpoke says while there is none; a test may set others.
-address=unix:$work/web/agent.sock link=virtio-serial agent_options='' without=silent
+# Where its agent is, what it is told, what vmpoke says while there is none, and what else when there was one
+# before; a test may set others.
+address=unix:$work/web/agent.sock link=virtio-serial agent_options='' without=silent lost=
 
 # The kernel whose modules we have.
 kernel_image() { echo "$guest"/boot/vmlinuz-*; }

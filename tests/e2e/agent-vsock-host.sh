@@ -19,14 +19,6 @@ with_key() {
 	vp_ok remove web && vm_do web agent-kill && add && agent_start
 }
 
-other_address() { # ADDRESS
-	vp_ok remove web && vp_ok add web --qmp "$work/web/qmp" --agent "$1" || return
-	vp --json agent web
-	echo "# $1: $(field .state), $(field .why)"
-	[ "$(field .state)" != ready ] || why "there is an agent at $1" || return
-	vp_ok check web "$patch" && vp_ok remove web && add && agent_is ready
-}
-
 [ -c /dev/vhost-vsock ] || { not_ok "vhost-vsock" "this host has no /dev/vhost-vsock"; finish; }
 make_initramfs virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console vsock \
 	vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport || { not_ok initramfs "$WHY"; finish; }
