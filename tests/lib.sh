@@ -145,13 +145,14 @@ vm_wait() {
 	until_ok "$2" vm_seen "$1" "$3" "${4:-0}" || why "no line '$3' on the console of $1 within $2 s"
 }
 
-# vm_do NAME COMMAND [ARGUMENT]: a guest command, waits until it is done, its status.
+# vm_do NAME COMMAND [ARGUMENT]: a guest command, waits until it is done, its status. What ends a hang
+# is VM_DO_LIMIT seconds (120): an emulated guest that shares two CPUs with other tests is slow.
 vm_do() {
 	local name=$1 mark
 	shift
 	mark=$(vm_mark "$name")
 	echo "$*" >&"${vm_fd[$name]}"
-	vm_wait "$name" 60 "^DONE $1 " "$mark" || return 1
+	vm_wait "$name" "${VM_DO_LIMIT:-120}" "^DONE $1 " "$mark" || return 1
 	vm_seen "$name" "^DONE $1 0\$" "$mark" || why "guest command '$*' failed: $(tail -n 2 "$work/$name/console" | head -n 1)"
 }
 
