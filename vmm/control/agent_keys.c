@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "protocol/agent_key.h"
 #include "protocol/patchfile.h"
@@ -19,14 +18,9 @@ struct key_names {
 /* The folder, opened; *ret names the VM's file in it. */
 static int keys_open(const char *state_dir, const char *name, struct key_names *ret)
 {
-	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (state < 0 || (mkdirat(state, "keys", 0700) < 0 && errno != EEXIST))
-		return -errno;
 	snprintf(ret->file, sizeof(ret->file), "%s.agent", name);
 	snprintf(ret->tmp, sizeof(ret->tmp), ".%s.tmp", name); /* no legal name begins with a dot */
-	int fd = openat(state, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? -errno : fd;
+	return durable_folder(state_dir, "keys", NULL);
 }
 
 int agent_key_store(const char *state_dir, const char *name, int fd, struct err *e)

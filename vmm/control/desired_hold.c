@@ -14,14 +14,9 @@
 
 #define HELD_FILE_MAX (64u << 10)
 
-static int folder_open(const struct vm *vm, bool make)
+static int folder_open(const struct vm *vm)
 {
-	_cleanup_close_ int state = open(vm->daemon->worker_config.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (state < 0 || (make && mkdirat(state, "held", 0700) < 0 && errno != EEXIST))
-		return -errno;
-	int fd = openat(state, "held", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return durable_folder(vm->daemon->worker_config.state_dir, "held", NULL);
 }
 
 static void file_name(const struct vm *vm, char *buf, size_t cap)
@@ -31,7 +26,7 @@ static void file_name(const struct vm *vm, char *buf, size_t cap)
 
 static json_t *file_read(const struct vm *vm)
 {
-	_cleanup_close_ int folder = folder_open(vm, false);
+	_cleanup_close_ int folder = folder_open(vm);
 	char file[PATCHFILE_NAME_MAX + 8];
 	struct stat st;
 
@@ -65,7 +60,7 @@ static int file_write(const struct vm *vm)
 {
 	const struct desired *d = &vm->desired;
 	char file[PATCHFILE_NAME_MAX + 8];
-	_cleanup_close_ int folder = folder_open(vm, true);
+	_cleanup_close_ int folder = folder_open(vm);
 
 	file_name(vm, file, sizeof(file));
 	if (folder < 0)

@@ -5,8 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "protocol/util.h"
+
+int durable_folder(const char *state_dir, const char *name, struct err *e)
+{
+	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (state < 0)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot open the state folder %s: %s", state_dir, strerror(errno));
+	if (mkdirat(state, name, 0700) < 0 && errno != EEXIST)
+		return err_set(e, ERR_FAILED, errno, NULL, "cannot make %s/%s: %s", state_dir, name, strerror(errno));
+	int fd = openat(state, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? err_set(e, ERR_FAILED, errno, NULL, "cannot open %s/%s: %s", state_dir, name, strerror(errno)) : fd;
+}
 
 int durable_write(int dirfd, const char *tmp, const char *file, const char *text)
 {

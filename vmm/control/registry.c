@@ -147,15 +147,10 @@ void registry_machine_end(struct registry_entry *entry, const char *why)
 
 int registry_open(const char *state_dir, int *ret_dirfd, struct err *e)
 {
-	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = durable_folder(state_dir, "vms", e);
 
-	if (state < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open the state folder %s: %s", state_dir, strerror(errno));
-	if (mkdirat(state, "vms", 0700) < 0 && errno != EEXIST)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot make %s/vms: %s", state_dir, strerror(errno));
-	int fd = openat(state, "vms", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open %s/vms: %s", state_dir, strerror(errno));
+		return fd;
 	*ret_dirfd = fd;
 	return 0;
 }

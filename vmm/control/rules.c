@@ -248,14 +248,9 @@ int rules_open(struct rules *rules, const char *state_dir, struct rules_report *
 {
 	*rules = (struct rules){ .dirfd = -1, .next = 1 };
 	TAILQ_INIT(&rules->list);
-	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (state < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open the state folder %s: %s", state_dir, strerror(errno));
-	if (mkdirat(state, "rules", 0700) < 0 && errno != EEXIST)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot make %s/rules: %s", state_dir, strerror(errno));
-	rules->dirfd = openat(state, "rules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rules->dirfd = durable_folder(state_dir, "rules", e);
 	if (rules->dirfd < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open %s/rules: %s", state_dir, strerror(errno));
+		return rules->dirfd;
 	return rules_load(rules, report, e);
 }
 

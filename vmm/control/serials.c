@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "protocol/manifest.h"
 #include "protocol/minisign.h"
@@ -25,15 +24,10 @@ struct seen {
 
 int serials_open(const char *state_dir, int *ret_dirfd, struct err *e)
 {
-	_cleanup_close_ int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = durable_folder(state_dir, "serials", e);
 
-	if (state < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open the state folder %s: %s", state_dir, strerror(errno));
-	if (mkdirat(state, "serials", 0700) < 0 && errno != EEXIST)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot make %s/serials: %s", state_dir, strerror(errno));
-	int fd = openat(state, "serials", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_set(e, ERR_FAILED, errno, NULL, "cannot open %s/serials: %s", state_dir, strerror(errno));
+		return fd;
 	*ret_dirfd = fd;
 	return 0;
 }
