@@ -55,6 +55,12 @@ static json_t *patch_args(struct cli *c, const char *patch, bool with_object, st
 	return args;
 }
 
+/* By the policy or the socket, whatever the patch is. */
+static bool may_not_ask(const struct err *e)
+{
+	return strcmp(e->rule, "policy") == 0 || strcmp(e->rule, "read-only") == 0;
+}
+
 /* The answer, or NULL and *ret_code: an error was printed, or there is no answer yet (--no-wait). */
 static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
 {
@@ -65,7 +71,7 @@ static json_t *patch_call(struct cli *c, const char *command, int *ret_code)
 	if (!args || cli_job_call(c, command, args, &result, &e) < 0) {
 		*ret_code = cli_fail(c, &e);
 		/* For a check a refusal is the answer "no", not a failure to do something; unless one may not even ask. */
-		if (strcmp(command, "patch-check") == 0 && e.kind == ERR_REFUSED && strcmp(e.rule, "policy") != 0)
+		if (strcmp(command, "patch-check") == 0 && e.kind == ERR_REFUSED && !may_not_ask(&e))
 			*ret_code = CLI_EXIT_NOT_APPLIED;
 	} else if (result && c->options.json) {
 		output_json(&c->out, result);

@@ -101,6 +101,9 @@ static void test_beside(void **state)
 		{ "refused by policy is no 'no'", { "check", "web1", patch, "--unsigned" },
 		  { { "patch-check", without, "\"error\": {\"class\": \"GenericError\", \"desc\": \"you may not\", \"detail\": {\"kind\": \"refused\", "
 					      "\"errno\": 13, \"rule\": \"policy\"}}" } }, 5, "", "vmpoke: you may not\n" },
+		{ "nor is the read-only socket's", { "check", "web1", patch, "--unsigned" },
+		  { { "patch-check", without, "\"error\": {\"class\": \"GenericError\", \"desc\": \"use control.sock\", \"detail\": "
+					      "{\"kind\": \"refused\", \"errno\": 13, \"rule\": \"read-only\"}}" } }, 5, "", "vmpoke: use control.sock\n" },
 		{ "unsigned is a 'no'", { "check", "web1", patch, "--unsigned" },
 		  { { "patch-check", without, "\"error\": {\"class\": \"GenericError\", \"desc\": \"not signed\", \"detail\": {\"kind\": \"refused\", "
 					      "\"errno\": 13, \"rule\": \"unsigned\"}}" } }, 3, "", "vmpoke: not signed\n" },
