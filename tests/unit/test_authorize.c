@@ -300,27 +300,80 @@ static void test_no_audit_no_deed(void **state)
 	qmp_client_free(rw);
 }
 
-/* Who may do nothing cannot fill the disk by asking. */
+/* Who may do nothing cannot fill the disk by asking; what is left out is counted, and what is granted always written. */
 static void test_flood(void **state)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t len, lines = 0;
+	json_int_t refused = 0, suppressed = 0, allowed = 0;
 	char path[128];
 	struct err e;
 
 	(void)state;
 	daemon_program_start(&program);
-	uint64_t start = now_us();
-	struct qmp_client *ro = daemon_program_connect(&program, true);
-	for (int i = 0; i < 3000; i++)
+	struct qmp_client *ro = daemon_program_connect(&program, true), *rw = daemon_program_connect(&program, false);
+	json_decref(add_vm(rw, "ok"));
+	for (int i = 0; i < 3000; i++) {
 		call_fails(ro, "vm-remove", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
-	daemon_program_path(&program, "state/audit.jsonl", path, sizeof(path));
-	assert_int_equal(read_file(path, 8 << 20, &text, &len), 0);
-	for (size_t i = 0; i < len; i++)
-		lines += text[i] == '\n';
-	/* Seconds begin where they like: two more than have passed. */
-	assert_true(lines >= 1 && lines <= AUDIT_REFUSED_PER_S * ((now_us() - start) / 1000000 + 2));
+		if (i % 10 == 0)
+			json_decref(call_ok(rw, "patch-verify", json_pack("{s:s}", "vm", "ok")));
+	}
 	qmp_client_free(ro);
+	qmp_client_free(rw);
+	assert_int_equal(daemon_program_stop(&program), 0);
+	daemon_program_path(&program, "state/audit.jsonl", path, sizeof(path));
+	FILE *f = fopen(path, "re");
+	assert_non_null(f);
+	for (json_t *o; (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)); json_decref(o)) {
+		suppressed += json_integer_value(json_object_get(o, "suppressed"));
+		refused += json_object_get(o, "command") && strcmp(get_str(o, "result"), "refused") == 0;
+		allowed += json_object_get(o, "command") && strcmp(get_str(o, "command"), "patch-verify") == 0;
+	}
+	fclose(f);
+	assert_int_equal(refused + suppressed, 3000);
+	assert_true(refused >= AUDIT_LIMIT_REFUSALS && suppressed > 0);
+	assert_int_equal(allowed, 300);
+}
+
+#define SECOND 1000000ull
+
+static unsigned take_many(struct audit_limit *l, uid_t uid, uint64_t now, unsigned n)
+{
+	unsigned written = 0;
+
+	while (n-- > 0)
+		written += audit_limit_take(l, uid, now);
+	return written;
+}
+
+/* Each user has a share of its own; what one is left out of is told once. */
+static void test_limit(void **state)
+{
+	struct audit_limit l = { 0 };
+	uint64_t now = 1000 * SECOND, n;
+	uid_t uid;
+
+	(void)state;
+	assert_int_equal(take_many(&l, 1000, now, 70), AUDIT_LIMIT_REFUSALS);
+	assert_int_equal(take_many(&l, 1001, now, 3), 3); /* the other one's flood is not its own */
+	assert_false(audit_limit_over(&l, now, false, &uid, &n));
+	now += AUDIT_LIMIT_US;
+	assert_true(audit_limit_over(&l, now, false, &uid, &n));
+	assert_int_equal(uid, 1000);
+	assert_int_equal(n, 70 - AUDIT_LIMIT_REFUSALS);
+	assert_false(audit_limit_over(&l, now, true, &uid, &n));
+	assert_int_equal(take_many(&l, 1000, now, 60), AUDIT_LIMIT_REFUSALS);
+	/* More users than are counted one by one share what is there for one. */
+	for (uid = 2000; uid < 2000 + AUDIT_LIMIT_USERS - 1; uid++)
+		assert_int_equal(take_many(&l, uid, now, 1), 1);
+	assert_int_equal(take_many(&l, 5000, now, 40) + take_many(&l, 5001, now, 40), AUDIT_LIMIT_REFUSALS);
+	assert_true(audit_limit_over(&l, now, true, &uid, &n));
+	assert_int_equal(uid, 1000);
+	assert_true(audit_limit_over(&l, now, true, &uid, &n));
+	assert_true(uid == AUDIT_LIMIT_SEVERAL);
+	assert_int_equal(n, 80 - AUDIT_LIMIT_REFUSALS);
+	/* Who was refused a little gives its place away. */
+	assert_int_equal(take_many(&l, 6000, now + AUDIT_LIMIT_US, 60), AUDIT_LIMIT_REFUSALS);
+	assert_true(audit_limit_over(&l, now, true, &uid, &n));
+	assert_int_equal(uid, 6000);
 }
 
 int main(void)
@@ -334,6 +387,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),
 		cmocka_unit_test_setup_teardown(test_no_audit_no_deed, init, stop),
 		cmocka_unit_test_setup_teardown(test_flood, init, stop),
+		cmocka_unit_test(test_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

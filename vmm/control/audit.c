@@ -46,7 +46,7 @@ int audit_open(struct audit *a, const char *state_dir, struct err *e)
 	return 0;
 }
 
-void audit_close(struct audit *a)
+static void file_close(struct audit *a)
 {
 	if (a->fd >= 0)
 		close(a->fd);
@@ -59,7 +59,7 @@ int audit_reopen(struct audit *a, struct err *e)
 
 	if (fd < 0)
 		return fd;
-	audit_close(a);
+	file_close(a);
 	a->fd = fd;
 	return 0; /* torn stays: it may be the same file */
 }
@@ -81,7 +81,7 @@ static void set_text(json_t *o, const char *key, const char *text)
 		json_object_set_new(o, key, json_string(text)); /* what is not UTF-8 is left out */
 }
 
-static char *record_format(struct audit *a, const struct audit_entry *x, enum audit_result result, const struct err *why)
+static char *record_format(const struct audit_entry *x, enum audit_result result, const struct err *why)
 {
 	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "time", (json_int_t)time(NULL), "result", result_names[result],
 			      "command", x->command, "class", schema_class_name(x->class), "uid", (json_int_t)x->uid, "gid",
@@ -97,8 +97,6 @@ static char *record_format(struct audit *a, const struct audit_entry *x, enum au
 		set_text(o, "rule", why->rule);
 	if (why)
 		set_text(o, "text", why->text);
-	if (result == AUDIT_REFUSED && a->suppressed)
-		json_object_set_new(o, "suppressed", json_integer((json_int_t)a->suppressed));
 	char *line = o ? json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(o);
 	return line;
@@ -113,9 +111,9 @@ static bool changes(const struct audit_entry *x)
  * One write: a line is whole or not there, unless the disk is full. Then the next one that can be written begins a line
  * of its own: not even a line end may have had room before.
  */
-static int file_write(struct audit *a, const struct audit_entry *x, enum audit_result result, const struct err *why)
+static int line_write(struct audit *a, const char *text)
 {
-	_cleanup_free_ char *text = record_format(a, x, result, why), *line = NULL;
+	_cleanup_free_ char *line = NULL;
 	int n = text ? asprintf(&line, "%s%s\n", a->torn ? "\n" : "", text) : -1;
 
 	if (n < 0)
@@ -126,10 +124,18 @@ static int file_write(struct audit *a, const struct audit_entry *x, enum audit_r
 		return written < 0 ? -errno : -ENOSPC;
 	}
 	a->torn = false;
-	/* How it ended is in the journal of the VM as well, on the disk. */
-	if (result == AUDIT_ALLOWED && changes(x) && fdatasync(a->fd) < 0)
-		return -errno;
 	return 0;
+}
+
+/* How it ended is in the journal of the VM as well, on the disk. */
+static int file_write(struct audit *a, const struct audit_entry *x, enum audit_result result, const struct err *why)
+{
+	_cleanup_free_ char *text = record_format(x, result, why);
+	int r = line_write(a, text);
+
+	if (r == 0 && result == AUDIT_ALLOWED && changes(x) && fdatasync(a->fd) < 0)
+		return -errno;
+	return r;
 }
 
 static void log_entry(const struct audit_entry *x, enum audit_result result, const struct err *why)
@@ -155,32 +161,58 @@ static void log_entry(const struct audit_entry *x, enum audit_result result, con
 		   ARRAY_SIZE(fields));
 }
 
-/* True when this refusal is one too many in this second. */
-static bool suppress(struct audit *a)
+static void log_left_out(uid_t uid, uint64_t n)
 {
-	uint64_t second = now_us() / 1000000;
+	if (uid == AUDIT_LIMIT_SEVERAL)
+		log_msg(LOG_WARNING, NULL, "%llu more requests of several users were refused", (unsigned long long)n);
+	else
+		log_msg(LOG_WARNING, NULL, "%llu more requests of uid %u were refused", (unsigned long long)n, uid);
+}
 
-	if (second != a->second) {
-		a->second = second;
-		a->refused = 0;
+/* A record without a command, once an interval is over and anybody is written down. */
+static void left_out_write(struct audit *a, bool all)
+{
+	uint64_t n;
+	uid_t uid;
+
+	while (a->fd >= 0 && audit_limit_over(&a->limit, now_us(), all, &uid, &n)) {
+		json_t *o = json_pack("{s:I, s:s, s:I}", "time", (json_int_t)time(NULL), "result", result_names[AUDIT_REFUSED],
+				      "suppressed", (json_int_t)n);
+		if (uid != AUDIT_LIMIT_SEVERAL)
+			json_object_set_new(o, "uid", json_integer((json_int_t)uid));
+		_cleanup_free_ char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+		json_decref(o);
+		line_write(a, text);
+		log_left_out(uid, n);
 	}
-	if (++a->refused <= AUDIT_REFUSED_PER_S)
-		return false;
-	a->suppressed++;
-	return true;
+}
+
+void audit_close(struct audit *a)
+{
+	left_out_write(a, true);
+	file_close(a);
+}
+
+static void refusal_write(struct audit *a, const struct audit_entry *x, const struct err *why)
+{
+	a->total_refused++;
+	if (!audit_limit_take(&a->limit, x->uid, now_us()))
+		return;
+	file_write(a, x, AUDIT_REFUSED, why);
+	log_entry(x, AUDIT_REFUSED, why);
 }
 
 int audit_write(struct audit *a, const struct audit_entry *entry, enum audit_result result, const struct err *why,
 		struct err *e)
 {
-	a->total_refused += result == AUDIT_REFUSED;
-	if (result == AUDIT_REFUSED && suppress(a))
+	left_out_write(a, false);
+	if (result == AUDIT_REFUSED) {
+		refusal_write(a, entry, why);
 		return 0;
+	}
 	int r = file_write(a, entry, result, why);
-	if (result == AUDIT_REFUSED)
-		a->suppressed = 0;
 	log_entry(entry, result, why);
-	if (r == 0 || result == AUDIT_REFUSED)
+	if (r == 0)
 		return 0;
 	log_msg(LOG_ERR, entry->vm[0] ? entry->vm : NULL, "cannot write %s: %s", a->path, strerror(-r));
 	return err_set(e, ERR_FAILED, -r, "audit", "cannot write the audit record (%s), so nothing is done", strerror(-r));

@@ -15,8 +15,7 @@
 #include "protocol/minisign.h"
 #include "protocol/patchfile.h"
 #include "protocol/schema.h"
-
-#define AUDIT_REFUSED_PER_S 50u /* who may do nothing shall not fill the disk by asking */
+#include "vmm/control/audit_limit.h"
 
 enum audit_result {
 	AUDIT_ALLOWED, /* it is going to be tried */
@@ -43,13 +42,12 @@ struct audit {
 	int fd; /* -1: not open */
 	bool torn; /* the file ends with a piece of a line */
 	char path[4096];
-	uint64_t second; /* of the refusals counted */
-	unsigned refused;
 	uint64_t total_refused;
-	uint64_t suppressed; /* refusals that were not written; the next one says how many */
+	struct audit_limit limit; /* who may do nothing shall not fill the disk by asking */
 };
 
 int audit_open(struct audit *a, const char *state_dir, struct err *e);
+/* Also says how many refusals were left out. */
 void audit_close(struct audit *a);
 
 /* Opens the file anew: it may have been renamed. On failure the one that is open stays. */
@@ -60,7 +58,8 @@ json_t *audit_by(const struct audit_entry *entry);
 
 /*
  * Writes one record; why may be NULL. What changes something is on the disk when this returns 0. -errno
- * (ERR_FAILED): it is not written, and what was to be allowed must not be done. Refusals never fail.
+ * (ERR_FAILED): it is not written, and what was to be allowed must not be done. Refusals never fail; those of
+ * one user beyond AUDIT_LIMIT_REFUSALS in AUDIT_LIMIT_US are counted in a later record only.
  */
 int audit_write(struct audit *a, const struct audit_entry *entry, enum audit_result result, const struct err *why,
 		struct err *e);
