@@ -198,6 +198,25 @@ static void settings_apply(struct arguments *a, const struct config *c)
 		a->log_level = c->log_level < 0 ? LOG_INFO : c->log_level;
 }
 
+/* The same while the daemon runs: a policy that was deleted is not one that allows everything. */
+static int settings_reload(struct service *service, struct config **ret_config, struct keys **ret_keys, struct err *e)
+{
+	struct config *c = NULL;
+	struct keys *keys = NULL;
+	int r = settings_load(service->arguments, &c, &keys, e);
+
+	if (r == 0)
+		r = config_may_replace(service->daemon.config, c, e);
+	if (r < 0) {
+		config_free(c);
+		free(keys);
+		return r;
+	}
+	*ret_config = c;
+	*ret_keys = keys;
+	return 0;
+}
+
 /* Policy and keys are taken over; what is said once at the start stays. A bad file changes nothing. */
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -207,10 +226,12 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct err e;
 
 	(void)s, (void)si;
-	if (settings_load(service->arguments, &config, &keys, &e) < 0) {
+	if (settings_reload(service, &config, &keys, &e) < 0) {
 		log_msg(LOG_ERR, NULL, "SIGHUP: %s; policy and keys stay as they were", e.text);
+		sd_notifyf(0, "STATUS=policy and keys are those of before: %s", e.text);
 		return 0;
 	}
+	sd_notifyf(0, "STATUS=%zu VMs registered", service->daemon.n_vms);
 	log_msg(LOG_NOTICE, NULL, "SIGHUP: policy with %zu [allow] sections and %zu keys from now on", config->policy.n_rules, keys->n);
 	daemon_reconfigure(&service->daemon, config, keys);
 	return 0;

@@ -208,10 +208,38 @@ static void test_uuid(void **state)
 	qmp_client_free(rw);
 }
 
+/* Waits until the daemon has said it so often. */
+static void log_await(const char *sentence, unsigned times)
+{
+	char path[128];
+
+	daemon_program_path(&program, "stderr", path, sizeof(path));
+	for (int i = 0;; i++) {
+		_cleanup_free_ char *text = NULL;
+		unsigned n = 0;
+		size_t len;
+
+		assert_int_equal(read_file(path, 1 << 20, &text, &len), 0);
+		for (const char *at = text; (at = strstr(at, sentence)); at++)
+			n++;
+		if (n >= times)
+			return;
+		assert_true(i < 12000);
+		poll(NULL, 0, 5);
+	}
+}
+
+/* SIGHUP, for the so-many-th time without effect, and why. */
+static void reload_refused(const char *sentence, unsigned times)
+{
+	kill(program.pid, SIGHUP);
+	log_await("stay as they were", times);
+	log_await(sentence, 1);
+}
+
 /* SIGHUP: the new policy at once, for clients that are connected as well; a bad file changes nothing. */
 static void test_reload(void **state)
 {
-	char path[128], log[65536] = "";
 	struct err e;
 
 	(void)state;
@@ -234,19 +262,35 @@ static void test_reload(void **state)
 	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", "other"), ERR_REFUSED, &e);
 	json_decref(call_ok(rw, "query-vm", json_pack("{s:s}", "vm", "ok")));
 	write_config("[allow us]\nusers = *\nmay = everything\n");
-	kill(program.pid, SIGHUP);
-	daemon_program_path(&program, "stderr", path, sizeof(path));
-	for (int i = 0; !strstr(log, "stay as they were"); i++) {
-		_cleanup_free_ char *text = NULL;
-		size_t len;
-
-		assert_true(i < 12000);
-		assert_int_equal(read_file(path, sizeof(log) - 1, &text, &len), 0);
-		memcpy(log, text, len + 1);
-		poll(NULL, 0, 5);
-	}
-	assert_non_null(strstr(log, "vmpoked.conf:3: unknown class 'everything'"));
+	reload_refused("vmpoked.conf:3: unknown class 'everything'", 1);
 	call_fails(rw, "patch-apply", json_pack("{s:s, s:s}", "vm", "ok", "text", "x"), ERR_REFUSED, &e);
+	qmp_client_free(rw);
+}
+
+/* A policy that was deleted is not one that allows all: what was in force stays. */
+static void test_reload_without(void **state)
+{
+	char path[128];
+	struct err e;
+
+	(void)state;
+	write_config("[policy]\nunsigned = refuse\n[allow us]\nusers = %u\nmay = monitor\n", getuid());
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	write_config("[vmpoked]\nlog-level = debug\n");
+	reload_refused("there is no [allow] section any more", 1);
+	write_config("[allow us]\nusers = *\nmay = *\n");
+	reload_refused("[policy] does not say 'unsigned' any more", 2);
+	daemon_program_path(&program, "vmpoked.conf", path, sizeof(path));
+	assert_int_equal(unlink(path), 0);
+	reload_refused("vmpoked.conf", 3); /* --config: it must be there */
+	call_fails(rw, "vm-remove", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "policy");
+	/* Said in so many words it is taken. */
+	write_config("[policy]\nunsigned = allow\n[allow us]\nusers = *\nmay = *\n");
+	kill(program.pid, SIGHUP);
+	log_await("SIGHUP: policy with 1 [allow] sections", 1);
+	call_fails(rw, "vm-remove", json_pack("{s:s}", "vm", "ok"), ERR_NOT_FOUND, &e);
 	qmp_client_free(rw);
 }
 
@@ -384,6 +428,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adopting_is_unsigned, init, stop),
 		cmocka_unit_test_setup_teardown(test_uuid, init, stop),
 		cmocka_unit_test_setup_teardown(test_reload, init, stop),
+		cmocka_unit_test_setup_teardown(test_reload_without, init, stop),
 		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),
 		cmocka_unit_test_setup_teardown(test_no_audit_no_deed, init, stop),
 		cmocka_unit_test_setup_teardown(test_flood, init, stop),

@@ -306,12 +306,57 @@ static void test_files(void **state)
 	assert_int_equal(system(path), 0);
 }
 
+/* What is not said any more does not allow by that. */
+static void test_reload(void **state)
+{
+	static const struct {
+		const char *old, *new;
+		bool ok;
+	} cases[] = {
+		{ "", "[allow a]\nusers = *\nmay = *\n", true },
+		{ "[allow a]\nusers = *\nmay = *\n", "", false },
+		{ "[allow a]\nusers = 1\nmay = monitor\n", "[allow b]\nusers = *\nmay = *\n", true },
+		{ "[policy]\nunsigned = refuse\n", "[vmpoked]\nlog-level = info\n", false },
+		{ "[policy]\nunsigned = refuse\n", "[policy]\nunsigned = allow\n", true },
+		{ "[policy]\nunsigned = allow\n", "", true },
+	};
+	char dir[] = "/tmp/vmpoke-policy-XXXXXX", path[64];
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config *old = parse(cases[i].old), *new = parse(cases[i].new);
+
+		if ((config_may_replace(old, new, &e) == 0) != cases[i].ok)
+			fail_msg("case %zu", i);
+		config_free(old);
+		config_free(new);
+	}
+	/* The file at the default place need not be there, but does not go while it is in force. */
+	struct config *none = NULL, *empty = NULL;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/x.conf", dir);
+	assert_int_equal(config_load(path, false, &none, &e), 0);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(config_load(path, false, &empty, &e), 0);
+	assert_int_equal(config_may_replace(none, empty, &e), 0);
+	assert_int_equal(config_may_replace(empty, none, &e), -EPERM);
+	assert_string_equal(e.rule, "config");
+	config_free(none);
+	config_free(empty);
+	unlink(path);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),	  cmocka_unit_test(test_mistakes), cmocka_unit_test(test_decisions),
 		cmocka_unit_test(test_default),	  cmocka_unit_test(test_patterns), cmocka_unit_test(test_overrides_of_the_schema),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_reload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,6 +124,7 @@ int config_load(const char *path, bool must_exist, struct config **ret, struct e
 	if (n < 0 || (size_t)n >= sizeof(folder))
 		return err_set(e, ERR_USAGE, ENAMETOOLONG, NULL, "the path of the configuration is too long");
 	int r = file_load(c, path, e);
+	c->has_file = r == 0;
 	if (r == -ENOENT && !must_exist)
 		r = 0;
 	if (r == 0)
@@ -131,4 +132,17 @@ int config_load(const char *path, bool must_exist, struct config **ret, struct e
 	if (r == 0)
 		*ret = TAKE_PTR(c);
 	return r;
+}
+
+int config_may_replace(const struct config *old, const struct config *new, struct err *e)
+{
+	if (old->has_file && !new->has_file)
+		return err_set(e, ERR_REFUSED, EPERM, "config", "the configuration file is gone");
+	if (old->policy.n_rules && !new->policy.n_rules)
+		return err_set(e, ERR_REFUSED, EPERM, "config",
+			       "there is no [allow] section any more, which would allow everybody everything; restart vmpoked if that is meant");
+	if (old->unsigned_set && !old->policy.unsigned_ok && !new->unsigned_set)
+		return err_set(e, ERR_REFUSED, EPERM, "config",
+			       "[policy] does not say 'unsigned' any more, which would allow unsigned patches; say it if that is meant");
+	return 0;
 }

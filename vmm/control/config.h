@@ -24,6 +24,8 @@ struct config {
 	uint64_t client_stall_us; /* 0 */
 	mode_t read_only_mode;	  /* of control-ro.sock and metrics.sock; 0 */
 	struct policy policy;
+	bool has_file;	   /* path itself was there */
+	bool unsigned_set; /* [policy] says whether unsigned patches are allowed */
 };
 
 /*
@@ -31,6 +33,12 @@ struct config {
  * Malloc'ed. A path that is not there is an error only when it must be. Errors say "FILE:LINE: ...".
  */
 int config_load(const char *path, bool must_exist, struct config **ret, struct err *e);
+
+/*
+ * May new be taken over while old is in force? Not where less is forbidden because something that was said is not said
+ * any more, as when a file was deleted: -EPERM, ERR_REFUSED, rule "config".
+ */
+int config_may_replace(const struct config *old, const struct config *new, struct err *e);
 
 /* What there is without a file. NULL when memory is short. */
 struct config *config_new(void);

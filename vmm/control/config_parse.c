@@ -108,9 +108,10 @@ static int parse_unsigned(struct parser *p, const char *value, bool *ret)
 
 static int set_policy(struct parser *p, const char *name, const char *value)
 {
-	if (strcmp(name, "unsigned") == 0)
-		return parse_unsigned(p, value, &p->config->policy.unsigned_ok);
-	return fail_at(p, p->line, "unknown key '%.32s' in [policy]", name);
+	if (strcmp(name, "unsigned") != 0)
+		return fail_at(p, p->line, "unknown key '%.32s' in [policy]", name);
+	p->config->unsigned_set = true;
+	return parse_unsigned(p, value, &p->config->policy.unsigned_ok);
 }
 
 /* --- lists of an [allow] section --- */
