@@ -42,7 +42,14 @@ kind() {
 tries=1
 [ "$RIG_LANE" != n ] || tries="1 2 3"
 
-reftold() { [ "$(grep -c '^USED\|^UNUSED' "$console")" -gt "$uses" ]; }
+refused() { # WORDS vmpoke arguments...
+	words=$1
+	shift
+	vp "$@" >answer 2>&1
+	[ $? = 5 ] && has "$words"
+}
+
+told() { [ "$(grep -c '^USED\|^UNUSED' "$console")" -gt "$uses" ]; }
 own_use() {
 	uses=$(grep -c '^USED\|^UNUSED' "$console")
 	vp apply a bell.yaml --timeout 60 >answer 2>&1 || { cat answer; return 1; }
@@ -50,7 +57,7 @@ own_use() {
 	told=$?
 	vp revert a bell --timeout 60 >answer 2>&1 || { cat answer; return 1; }
 	[ $told = 0 ] || { echo "the guest does not say"; return 1; }
-	! grep '^UNUSED' "$console" || return
+	! grep '^UNUSED' "$console" || return 1
 	shows "pgrp own priority 99 schedstats 0 renames some"
 }
 
