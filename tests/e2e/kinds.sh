@@ -9,6 +9,7 @@
 # VMPOKE_FULL=1: 200 tracepoints instead of 40.
 . "$(dirname "$0")/../lib.sh"
 [ -n "${VMPOKE_FULL-}" ] && tracepoints=200 || tracepoints=40
+VM_DO_LIMIT=900 # the guest switches them one by one, and may have half a CPU
 
 # patch NAME SITES...: writes a patch file; SITES are YAML lines.
 patch() {
@@ -291,6 +292,50 @@ mov_of_99() {
 	return 1
 }
 
+# in_and_out NAME COMMAND BEFORE THERE: what a command prints before, with the patch in, and after it. THERE may be "!"
+# and what it must not be.
+in_and_out() { # NAME COMMAND BEFORE THERE
+	local is
+	expect_eq "$1: before" "$("$2")" "$3" || return
+	vp_ok --json apply a "$work/$1.yaml" || return
+	expect_eq "$1: changed" "$(field .changed)" true && verify_clean a || return
+	is=$("$2")
+	if [ "${4#!}" = "$4" ]; then expect_eq "$1: in" "$is" "$4" || return; fi
+	[ "!$is" != "$4" ] || why "$1: in, and still $is" || return
+	vp_ok --json revert a "$1" || return
+	expect_eq "$1: changed by the revert" "$(field .changed)" true || return
+	expect_eq "$1: out" "$("$2")" "$3"
+}
+pgrp() { vm_pgrp a; }
+priority() { said PRIORITY priority; }
+
+text_kinds_act() {
+	local at old
+	at=__x64_sys_sched_get_priority_max+$(mov_of_99) || why "no mov of 99 in __x64_sys_sched_get_priority_max" || return
+	patch look "  - { at: $at, kind: nop }" >/dev/null
+	vp_ok --json check a "$work/look.yaml" || return
+	old=$(field '.sites_detail[0].old')
+	patch return '  - { at: __x64_sys_getpgrp, kind: return, value: 4242 }' >/dev/null
+	patch jump '  - { at: __do_sys_getpgrp, kind: jump, to: __x64_sys_getuid }' >/dev/null
+	patch nop "  - { at: $at, kind: nop }" >/dev/null
+	patch bytes "  - { at: $at, kind: bytes, old: \"$old\", new: \"${old/63000000/37000000}\" }" >/dev/null
+	in_and_out return pgrp own 4242 && in_and_out jump pgrp own 0 && in_and_out bytes priority 99 55 && in_and_out nop priority 99 !99
+}
+
+# The guest's own tracers where we have been, and a module with places of keys that we have switched.
+own_use_afterwards() { # KERNEL
+	local place behind=0x9 # newer kernels have an ENDBR64 before the tracing pad
+	[ "$1" != 6.1 ] || behind=0x5
+	for place in __do_sys_getpgrp __x64_sys_sched_get_priority_max; do
+		vm_do a ftrace $place && expect_eq "getpgrp() traced" "$(pgrp)" own && expect_eq "priority traced" "$(priority)" 99 || return
+		vm_do a unftrace && vm_do a kprobe $place && vm_do a unkprobe && vm_do a kprobe $place+$behind || return
+		expect_eq "getpgrp() with a kprobe" "$(pgrp)" own && expect_eq "priority with a kprobe" "$(priority)" 99 || return
+		vm_do a unkprobe || return
+	done
+	[ -z "$modules" ] || vm_do a reload-module || return
+	vm_healthy a
+}
+
 # The image of the kernel, physically contiguous, as QEMU sees it.
 dump() { # FILE
 	local gpa
@@ -373,7 +418,7 @@ try() { # KERNEL
 		not_ok "Linux $1" "$WHY"
 		return
 	fi
-	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites key_between_changes call_acts call_guest_goes_on ret0_and_null immediate_acts \
+	for name in key_acts key_guest_goes_on key_guest_reverts key_refusals fentry_sites key_between_changes call_acts call_guest_goes_on ret0_and_null immediate_acts text_kinds_act \
 		differential differential_goes_on; do
 		run_case "Linux $1: ${name//_/ }" "$name"
 	done
@@ -382,6 +427,7 @@ try() { # KERNEL
 	else
 		skip "Linux $1: module acts" "no modules of that kernel here"
 	fi
+	run_case "Linux $1: the guest's own use afterwards" own_use_afterwards "$1"
 	run_case "Linux $1: no complaint of the kernel" vm_healthy a
 	daemon_stop || not_ok "Linux $1: daemon stops" "$WHY"
 	vm_kill a
