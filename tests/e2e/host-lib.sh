@@ -82,3 +82,26 @@ came_up() { within "${boot_limit:-90}" up && booted || { tail -n 3 "$console"; v
 sock=$dir/run/control.sock
 mkdir "$dir/run" "$dir/state"
 vp() { vmpoke -c "$sock" "$@"; }
+answers() { vp list >/dev/null 2>&1; }
+daemon_start() {
+	vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>"$dir/daemon.log" &
+	# shellcheck disable=SC2034
+	daemon_pid=$!
+	within 60 answers
+}
+
+# A stock guest as a machine of our own, named a.
+machine_run() { # ARGUMENTS...
+	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --memory 256M --console "$console" \
+		"$@" >"$dir/said" || return 1
+	came_up
+}
+machine_gone() {
+	vp destroy a
+	rm -f "$console"
+}
+
+# has TEXT [FILE]: in the last answer.
+has() {
+	grep -q -e "$1" "${2:-answer}" || { echo "no $1 in: $(head -c 600 "${2:-answer}")"; return 1; }
+}

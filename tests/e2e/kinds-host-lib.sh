@@ -2,20 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What kinds-host.sh and churn-host.sh have in common: a stock guest with its agent as a machine of our own, and
 # a patch of each kind for it. Source it after host-lib.sh. For busybox sh.
-answers() { vp list >/dev/null 2>&1; }
 machine() {
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus 2 --memory 256M \
-		--append "console=ttyS0 quiet panic=-1 vmtest=agent $append" --console "$console" || return 1
-	came_up
-}
-machine_gone() {
-	vp destroy a
-	rm -f "$console"
+	machine_run --vcpus 2 --append "console=ttyS0 quiet panic=-1 vmtest=agent $append"
 }
 is_ready() { vp --json agent a | grep -q '"state": "ready"'; }
-has() { # TEXT: in the last answer
-	grep -q -e "$1" answer || { echo "no $1 in: $(head -c 600 answer)"; return 1; }
-}
 
 # Traps that this host's KVM reports.
 find_traps() {

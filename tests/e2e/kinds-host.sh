@@ -75,8 +75,7 @@ kept() {
 }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
-vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>daemon.log &
-within 60 answers
+daemon_start
 check_boot "a stock guest boots in a machine" boots machine_gone machine
 check "its agent is there" within 120 is_ready
 check "the traps of this KVM" find_traps

@@ -47,8 +47,7 @@ qemu_gone() {
 	wait $qemu_pid
 	rm -f "$console" "$dir/qmp"
 }
-vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>"$dir/daemon.log" &
-daemon_pid=$!
+daemon_start
 check_boot "a stock guest boots under QEMU/KVM" boots qemu_gone qemu_start
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
 check "added" within 10 vp add a --qmp "$dir/qmp"

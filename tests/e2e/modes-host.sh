@@ -8,12 +8,11 @@
 cd "$dir" || exit 1
 exec 3>&1
 
-answers() { vp list >/dev/null 2>&1; }
 daemon_start() {
 	VMPOKE_FAULT=@$dir/fault vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground \
 		2>>"$dir/daemon.log" &
 	daemon_pid=$!
-	within 10 answers
+	within 60 answers
 }
 daemon_gone() { ! kill -0 "$daemon_pid" 2>/dev/null; }
 # Kills WHOM (a pid; nothing: the worker itself) at POINT the first time it is passed.
@@ -26,13 +25,7 @@ fault_clear() { rm "$dir/fault" 2>/dev/null; fault_set no-such-point; }
 booted() { grep -q '^pgrp' "$dir/console"; }
 # A console file is appended to: each machine gets its own.
 machine() {
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus "$vcpus" --memory 256M \
-		--append "console=ttyS0 quiet panic=-1 vmtest=load $append" --console "$console" || return 1
-	came_up
-}
-machine_gone() {
-	vp destroy a
-	rm -f "$console"
+	machine_run --vcpus "$vcpus" --append "console=ttyS0 quiet panic=-1 vmtest=load $append"
 }
 machine_start() {
 	[ ! -e "$console" ] || mv "$console" "$console.$(date +%s)"
@@ -47,10 +40,6 @@ last_is() { grep '^pgrp' "$dir/console" | tail -n 1 | grep -q "^pgrp $1 "; }
 shows() { within 15 last_is "$1" || { tail -n 3 "$dir/console"; return 1; }; }
 patched() { vp status a "$1" >/dev/null; }
 state_is() { vp --json info a | grep -q "\"state\": \"$1\""; }
-
-has() { # TEXT FILE
-	grep -q -e "$1" "$2" || { echo "no $1 in: $(head -c 300 "$2")"; return 1; }
-}
 
 # patch MODE VERB FILE VALUE: done in that mode, said so, and the running guest shows it. The emulated
 # CPUs of lane n can miss a store (see there) until it is made again; a real CPU has one try.

@@ -7,18 +7,7 @@
 . "$RIG_FILES/host-lib.sh"
 cd "$dir" || exit 1
 
-answers() { vp list >/dev/null 2>&1; }
 booted() { grep -q '^locks' "$console"; }
-machine() {
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus 4 --memory 256M \
-		--append "console=ttyS0 panic=-1 vmtest=locks" --console "$console" || return 1
-	came_up
-}
-machine_gone() {
-	vp destroy a
-	rm -f "$console"
-}
-has() { grep -q -e "$1" "$2" || { echo "no $1 in: $(head -c 600 "$2")"; return 1; }; }
 is_paravirt() { grep -o 'PV spinlocks [a-z]*.*' "$console"; has 'PV spinlocks enabled' "$console"; }
 
 # The slowest of the threads has got further.
@@ -70,10 +59,9 @@ for choice in native paravirt; do
 	YAML
 done
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
-vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>daemon.log &
-daemon_pid=$!
-within 20 answers
-check_boot "a stock guest boots in a machine" boots machine_gone machine
+daemon_start
+check_boot "a stock guest boots in a machine" boots machine_gone machine_run --vcpus 4 \
+	--append "console=ttyS0 panic=-1 vmtest=locks"
 check "its spinlocks are paravirt ones" is_paravirt
 [ $failed = 0 ] || exit 1
 check "paravirt is what it is" is_already

@@ -6,11 +6,6 @@
 . "$RIG_FILES/host-lib.sh"
 console=$dir/console.1
 
-daemon_start() {
-	vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>"$dir/daemon.log" &
-	daemon_pid=$!
-	within 10 vp list >/dev/null 2>&1
-}
 booted() { grep -q '^pgrp' "$console"; }
 # The guest prints "pgrp VALUE COUNT" every second, a line for each value it saw.
 last_is() { grep '^pgrp' "$console" | tail -n 1 | grep -q "^pgrp $1 "; }
@@ -32,23 +27,14 @@ verb() {
 tries=1
 [ "$RIG_LANE" != n ] || tries="1 2 3"
 
-machine() { # ARGUMENTS...
-	vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --memory 256M \
-		--console "$console" "$@" >"$dir/said" || return 1
-	came_up
-}
-machine_gone() {
-	vp destroy a
-	rm -f "$console"
-}
 run_again() { # NUMBER
 	console=$dir/console.$1
-	boots machine_gone machine --append 'console=ttyS0 quiet panic=-1 vmtest=load'
+	boots machine_gone machine_run --append 'console=ttyS0 quiet panic=-1 vmtest=load'
 }
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
 daemon_start
-check_boot "a stock guest boots in a machine" boots machine_gone machine \
+check_boot "a stock guest boots in a machine" boots machine_gone machine_run \
 	--append 'console=ttyS0 quiet panic=-1 vmtest=load vmtest=agent' --vcpus 2
 check "run says what it started" sh -c "grep -qx 'started a (2 vCPUs, 256 MiB)' $dir/said || ! cat $dir/said"
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$console" | head -n 1)
