@@ -7,20 +7,25 @@
 . "$RIG_FILES/host-lib.sh"
 cd "$dir" || exit 1
 
-answers() { vp list >/dev/null 2>&1; }
 booted() { grep -q '^pgrp' console; }
 is_ready() { vp --json agent a | grep -q '"state": "ready"'; }
-has() { # TEXT: in the last answer
-	grep -q -e "$1" answer || { echo "no $1 in: $(head -c 600 answer)"; return 1; }
-}
 
-# full VERB FILE ARGUMENTS...: done with text_mutex held.
+# full VERB FILE ARGUMENTS...: done with text_mutex held. On an emulated host that has little CPU time the agent may be
+# too late for its time-outs, and the patch is done without: taken back there, and done again.
 full() {
 	verb=$1 file=$2
 	shift 2
-	vp --json "$verb" a "$file" --agent-use full "$@" >answer 2>&1 || { cat answer; return 1; }
+	for attempt in $attempts; do
+		vp --json "$verb" a "$file" --agent-use full "$@" >answer 2>&1 || { cat answer; return 1; }
+		grep -q '"text_mutex_why": "[^"]* in time' answer && [ "$attempt" != last ] || break
+		echo x >>late
+		vp "$(opposite "$verb")" a "$file" --agent-use none || return
+	done
 	has '"text_mutex": true' && has '"changed": true' && vp verify a
 }
+opposite() { if [ "$1" = apply ]; then echo revert; else echo apply; fi; }
+attempts=last
+[ "$RIG_LANE" != n ] || attempts="1 2 3 last"
 rounds() { # FILE ARGUMENTS...
 	for round in $(seq "$ROUNDS"); do
 		full apply "$@" && full revert "$@" || return
@@ -46,8 +51,7 @@ sites:
 YAML
 
 [ -c /dev/kvm ] || { echo "not ok /dev/kvm: this host has none"; exit 1; }
-vmpoked --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground 2>>daemon.log &
-within 10 answers
+daemon_start
 # shellcheck disable=SC2046
 vp run a --kernel "$RIG_FILES/guest-kernel" --initrd "$RIG_FILES/guest-initramfs" --vcpus 2 --memory 256M --console "$dir/console" \
 	--append "console=ttyS0 quiet panic=-1 vmtest=load vmtest=agent vmtest=toggles vmtest=ghosts" || exit 1
@@ -72,9 +76,10 @@ haunted() {
 }
 check "sleepers look as if they were inside of a function that was replaced" haunted
 check "the scan alone says busy" refused 6 busy revert a getpgrp-is-4242 --mode staged --traps hw --timeout 1.5
-check "waiting for all tasks shows that nobody is" full revert getpgrp-is-4242 --mode staged --traps hw --timeout 20
+check "waiting for all tasks shows that nobody is" full revert "$RIG_FILES/demo.yaml" --mode staged --traps hw --timeout 20
 check "it was that which showed it" has '"quiescence": "rcu-tasks"'
 check "the guest changes its own text afterwards" goes_on
 check "no complaint of its kernel" sh -c '! grep -E "KMSG|Kernel panic|ILLEGAL" console'
+[ ! -e late ] || echo "# done again because the agent was late: $(wc -l <late)"
 vp destroy a >/dev/null
 exit $failed
