@@ -1,6 +1,8 @@
 # Tests: see tests/README.md.
 unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/san/unit/%,$(filter-out $(if $(HAVE_LIBVIRT),,%/test_domain_xml.c),$(wildcard tests/unit/test_*.c)))
-fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(filter-out $(if $(HAVE_LIBVIRT),,%/fuzz_domain_xml.c),$(wildcard tests/fuzz/fuzz_*.c)))
+fuzz_names := $(patsubst tests/fuzz/%.c,%,$(filter-out $(if $(HAVE_LIBVIRT),,%/fuzz_domain_xml.c),$(wildcard tests/fuzz/fuzz_*.c)))
+fuzz_targets := $(addprefix $(BUILD)/fuzz/,$(fuzz_names))
+fuzz_seeds := $(addprefix $(BUILD)/san/fuzz/,$(fuzz_names))
 
 # A unit test is one file linked against everything but the mains, with sanitizers.
 test_fake_src := $(filter-out tests/fake/fake-worker.c,$(wildcard tests/fake/*.c))
@@ -28,7 +30,16 @@ $(BUILD)/test/fake-worker $(BUILD)/san/fake-worker: $(BUILD)/%/fake-worker: $(BU
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(if $(filter san,$*),$(SAN)) -o $@ $^ $(LIBS_PROTOCOL)
 
-# libFuzzer wants clang and instrumented objects of its own.
+# A fuzz target over its seeds, for `make check`: seeds.c is its main, and all else is what unit tests are made of.
+# The hostile agent is shared with a unit test.
+$(BUILD)/san/fuzz/%: $(BUILD)/san/obj/tests/fuzz/%.o $(BUILD)/san/obj/tests/fuzz/seeds.o \
+		$(BUILD)/san/obj/tests/fake/mutant.o $(BUILD)/san/libdaemon.a $(BUILD)/san/libvm.a $(BUILD)/san/libagent.a \
+		$(if $(HAVE_LIBVIRT),$(BUILD)/san/liblibvirt.a) $(BUILD)/san/libprotocol.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ $(LIBS_XML) $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
+
+# The same target for `make fuzz`: libFuzzer wants clang and instrumented objects of its own.
 FUZZ := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1 -g
 $(BUILD)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -41,7 +52,6 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o \
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_XML) $(LIBS_VM) $(LIBS_PROTOCOL)
 # Parsers that the daemon has.
 $(BUILD)/fuzz/fuzz_http: $(BUILD)/fuzz/obj/vmm/control/http.o
-# The hostile agent is shared with a unit test.
 $(BUILD)/fuzz/fuzz_agent_session: $(BUILD)/fuzz/obj/tests/fake/mutant.o
 
 # The test guest: static programs and busybox in an initramfs.
@@ -104,13 +114,13 @@ $(BUILD)/tests/rig/%: tests/rig/%.c
 
 unit: $(unit_tests)
 fuzz-build: $(fuzz_targets)
+fuzz-seeds: $(fuzz_seeds)
 guest: $(BUILD)/tests/initramfs.gz $(bare_guests) $(if $(have_cc_arm64),$(arm64_programs))
 rig: $(BUILD)/tests/rig/kvm-hello
 test-binaries: $(addprefix $(BUILD)/test/,vmpoked vmpoke-vm vmpoke $(if $(HAVE_LIBVIRT),vmpoke-libvirt))
 san-binaries: $(addprefix $(BUILD)/san/,vmpoked vmpoke-vm vmpoke)
 fake-workers: $(if $(wildcard tests/fake/fake-worker.c),$(BUILD)/test/fake-worker $(BUILD)/san/fake-worker)
-have_clang := $(shell command -v $(CLANG) 2>/dev/null)
-check-build: all library man unit guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/pv-switch $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers $(if $(have_clang),fuzz-build)
+check-build: all library man unit fuzz-seeds guest rig $(BUILD)/tests/agent-client $(BUILD)/tests/list-alternatives $(BUILD)/tests/pv-switch $(BUILD)/tests/kvm-virtio test-binaries san-binaries fake-workers
 
 # Packages may be missing when make starts, and with them the flags pkg-config
 # gave above: the real work is done by a second make, on every CPU.
@@ -167,7 +177,7 @@ tidy:
 deps-list:
 	@cat tests/packages
 
-.PHONY: unit fuzz-build guest rig test-binaries san-binaries fake-workers check-build demo check check-full bench fuzz \
+.PHONY: unit fuzz-build fuzz-seeds guest rig test-binaries san-binaries fake-workers check-build demo check check-full bench fuzz \
 	analyze analyze-tidy analyze-cppcheck tidy deps-list
 .SECONDARY:
 
