@@ -209,6 +209,21 @@ struct qmp_client *daemon_program_connect(const struct daemon_program *p, bool r
 	return c;
 }
 
+struct qmp_client *daemon_program_begin(struct daemon_program *p)
+{
+	daemon_program_init(p);
+	daemon_program_start(p);
+	return daemon_program_connect(p, false);
+}
+
+void daemon_program_end(struct daemon_program *p, struct qmp_client *client)
+{
+	qmp_client_free(client);
+	int status = daemon_program_stop(p);
+	daemon_program_clean(p);
+	assert_int_equal(status, 0);
+}
+
 json_t *call_ok(struct qmp_client *c, const char *command, json_t *args)
 {
 	json_t *value = NULL;

@@ -38,6 +38,10 @@ ssize_t raw_line(int fd, char *buf, size_t cap);
 
 struct qmp_client *daemon_program_connect(const struct daemon_program *p, bool read_only);
 
+/* What a test begins and ends with: a new vmpoked and a client of it; both ended, its exit status 0, its folder gone. */
+struct qmp_client *daemon_program_begin(struct daemon_program *p);
+void daemon_program_end(struct daemon_program *p, struct qmp_client *client);
+
 /* args: json_pack format and values, or NULL. The result is a new reference; the test fails on an error. */
 json_t *call_ok(struct qmp_client *c, const char *command, json_t *args);
 /* The test fails unless this fails with that kind. */

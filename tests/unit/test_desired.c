@@ -20,19 +20,14 @@ static struct qmp_client *client;
 static int start(void **state)
 {
 	(void)state;
-	daemon_program_init(&program);
-	daemon_program_start(&program);
-	client = daemon_program_connect(&program, false);
+	client = daemon_program_begin(&program);
 	return 0;
 }
 
 static int stop(void **state)
 {
 	(void)state;
-	qmp_client_free(TAKE_PTR(client));
-	int status = daemon_program_stop(&program);
-	daemon_program_clean(&program);
-	assert_int_equal(status, 0);
+	daemon_program_end(&program, TAKE_PTR(client));
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/fake/elf_object.h"
-#include "tests/fake/guest_image.h"
+#include "tests/fake/image_vm.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/payloads.h"
 #include "vmm/worker/txlog.h"
@@ -24,74 +24,9 @@
 static struct {
 	char dir[2][64];
 	int peer;
-	struct backend base;
-	struct guest_image image;
-	bool running;
-	unsigned writes;
+	struct image_vm vm;
 	struct session s;
 } w;
-
-static int vm_info(struct backend *b, struct backend_info *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = (struct backend_info){ .caps = BACKEND_STEP | BACKEND_LIVE_READ | BACKEND_LIVE_REGS, .vcpus = IMAGE_CPUS,
-				      .state = w.running ? BACKEND_RUNNING : BACKEND_PAUSED, .pid = 1, .pid_start = 1 };
-	return 0;
-}
-
-static int vm_event(struct backend *b, enum backend_event_kind *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = BACKEND_EVENT_NONE;
-	return 0;
-}
-
-static int vm_read(struct backend *b, uint64_t gpa, void *buf, size_t len, struct err *e)
-{
-	(void)b;
-	return w.image.mem.read(&w.image.mem, gpa, buf, len, e);
-}
-
-static int vm_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
-{
-	(void)b, (void)e;
-	w.writes++;
-	memcpy(w.image.ram + gpa, buf, len);
-	return 0;
-}
-
-static int vm_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
-{
-	(void)b;
-	*ret = w.running;
-	int r = hook ? hook->before(hook, w.running, e) : 0;
-	w.running = false;
-	return r;
-}
-
-static int vm_resume(struct backend *b, struct err *e)
-{
-	(void)b, (void)e;
-	w.running = true;
-	return 0;
-}
-
-static int vm_regs_get(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = w.image.regs[vcpu];
-	return 0;
-}
-
-static void vm_close(struct backend *b)
-{
-	(void)b;
-}
-
-static const struct backend_ops vm_ops = {
-	.name = "image", .close = vm_close, .info = vm_info, .event = vm_event, .read = vm_read, .write = vm_write,
-	.pause = vm_pause, .resume = vm_resume, .resume_orphan = vm_resume, .regs_get = vm_regs_get,
-};
 
 static void host_enter(int host)
 {
@@ -103,7 +38,7 @@ static void host_enter(int host)
 	w.s = (struct session){ .target.vm = "web1", .target.qmp = "q", .backend_name = "none", .state_dir = w.dir[host] };
 	session_init(&w.s);
 	w.s.control = control_new(pair[0]);
-	w.s.backend = &w.base;
+	w.s.backend = &w.vm.base;
 	assert_int_equal(journal_open(w.dir[host], "web1", 0, &w.s.journal, &e), 0);
 	assert_int_equal(session_load(&w.s, &e), 0);
 }
@@ -124,19 +59,13 @@ static void move_to(int host)
 
 static int setup(void **state)
 {
-	const struct guest_image_options options = { .layout = IMAGE_61 };
-
 	(void)state;
 	memset(&w, 0, sizeof(w));
 	strcpy(w.dir[0], "/tmp/vmpoke-adopt-XXXXXX");
 	strcpy(w.dir[1], "/tmp/vmpoke-adopt-XXXXXX");
 	if (!mkdtemp(w.dir[0]) || !mkdtemp(w.dir[1]))
 		return -1;
-	guest_image_build(&w.image, &options);
-	memset(guest_image_at(&w.image, IMAGE_FUNC), 0x90, IMAGE_FUNC_END - IMAGE_FUNC - 1);
-	*guest_image_at(&w.image, IMAGE_FUNC_END - 1) = 0xc3;
-	w.base.ops = &vm_ops;
-	w.running = true;
+	image_vm_init(&w.vm);
 	host_enter(0);
 	return 0;
 }
@@ -208,10 +137,10 @@ static json_t *export(void)
 /* Records are borrowed. */
 static json_t *adopt(json_t *records)
 {
-	unsigned writes = w.writes;
+	unsigned writes = w.vm.writes;
 	json_t *value = run(command_patch_adopt, json_pack("{s:s, s:O}", "vm", "web1", "records", records));
 
-	assert_int_equal(w.writes, writes);
+	assert_int_equal(w.vm.writes, writes);
 	assert_null(w.s.overlay);
 	return value;
 }
@@ -227,7 +156,7 @@ static void expect(json_t *reply, size_t i, const char *state)
 
 static uint8_t byte(uint64_t gva)
 {
-	return *guest_image_at(&w.image, gva);
+	return *guest_image_at(&w.vm.image, gva);
 }
 
 static json_t *site_of(json_t *records, size_t i)
@@ -278,7 +207,7 @@ static void test_not_in(void **state)
 	json_t *reply = adopt(records);
 	expect(reply, 0, "absent");
 	json_decref(reply);
-	*guest_image_at(&w.image, PLACE) = 0xfc;
+	*guest_image_at(&w.vm.image, PLACE) = 0xfc;
 	reply = adopt(records);
 	expect(reply, 0, "attention");
 	json_decref(reply);
@@ -314,7 +243,7 @@ static void test_forged_sites(void **state)
 	json_object_set_new(more, "address", qmp_address(IMAGE_BASE + 0x100));
 	json_object_set_new(more, "data", json_true());
 	char hex[3] = "";
-	hex_encode(guest_image_at(&w.image, IMAGE_BASE + 0x100), 1, hex);
+	hex_encode(guest_image_at(&w.vm.image, IMAGE_BASE + 0x100), 1, hex);
 	json_object_set_new(more, "new", json_string(hex));
 	json_array_append_new(json_object_get(json_array_get(forged, 0), "sites"), more);
 	reply = adopt(forged);
@@ -398,13 +327,13 @@ static void function_apply(void)
 	json_decref(args);
 	assert_int_equal(session_guest(&w.s, NULL, &e), 0);
 	assert_int_equal(prepare_payload(&w.s, &p, &e), 0);
-	assert_int_equal(prepare_image(&w.s, &p, MEMORY, guest_image_at(&w.image, MEMORY), &e), 0);
+	assert_int_equal(prepare_image(&w.s, &p, MEMORY, guest_image_at(&w.vm.image, MEMORY), &e), 0);
 	if (prepare_plan(&w.s, &p, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(prepare_store(&w.s, &p, &e), 0);
 	assert_int_equal(payloads_adopt(&w.s, &p, &e), 0);
 	for (size_t i = 0; i < p.plan->n_sites; i++)
-		memcpy(w.image.ram + p.plan->sites[i].gpa, p.plan->sites[i].new_bytes, p.plan->sites[i].len);
+		memcpy(w.vm.image.ram + p.plan->sites[i].gpa, p.plan->sites[i].new_bytes, p.plan->sites[i].len);
 	assert_int_equal(txlog_new(&w.s, OPERATION_APPLY, p.file, p.plan, &t, &e), 0);
 	p.plan = NULL;
 	assert_int_equal(txlog_begin(&w.s, t, &e), 0);
@@ -425,12 +354,12 @@ static void test_payload(void **state)
 	json_decref(reply);
 	json_decref(forged);
 	/* somebody wrote to it */
-	*guest_image_at(&w.image, MEMORY + 5) ^= 1;
+	*guest_image_at(&w.vm.image, MEMORY + 5) ^= 1;
 	reply = adopt(records);
 	expect(reply, 0, "refused");
 	json_decref(reply);
 	assert_null(w.s.payloads.first);
-	*guest_image_at(&w.image, MEMORY + 5) ^= 1;
+	*guest_image_at(&w.vm.image, MEMORY + 5) ^= 1;
 	reply = adopt(records);
 	expect(reply, 0, "adopted");
 	json_decref(reply);
@@ -469,11 +398,11 @@ static void test_replace_refused(void **state)
 	(void)state;
 	apply(text_p);
 	apply(text_q);
-	unsigned writes = w.writes;
+	unsigned writes = w.vm.writes;
 	assert_int_equal(run_fails(command_patch_replace, replace_args("p", text_bad)).kind, ERR_REFUSED);
 	assert_string_equal(run_fails(command_patch_replace, replace_args("p", text_p)).rule, "name-in-use");
 	assert_string_equal(run_fails(command_patch_replace, replace_args("q", text_r)).rule, "overlap");
-	assert_int_equal(w.writes, writes);
+	assert_int_equal(w.vm.writes, writes);
 	assert_null(w.s.overlay);
 	assert_null(w.s.without);
 	assert_int_equal(byte(PLACE), 0xf8);
@@ -485,7 +414,7 @@ static int vm_write_some(struct backend *b, uint64_t gpa, const void *buf, size_
 
 	if (bytes[0] == 0xf5)
 		return err_set(e, ERR_FAILED, EIO, "", "not this byte");
-	return vm_write(b, gpa, buf, len, e);
+	return image_vm_ops.write(b, gpa, buf, len, e);
 }
 
 static void test_replace_put_back(void **state)
@@ -493,12 +422,12 @@ static void test_replace_put_back(void **state)
 	static struct backend_ops ops;
 
 	(void)state;
-	ops = vm_ops;
+	ops = image_vm_ops;
 	ops.write = vm_write_some;
 	apply(text_p);
-	w.base.ops = &ops;
+	w.vm.base.ops = &ops;
 	struct err e = run_fails(command_patch_replace, replace_args("p", text_r));
-	w.base.ops = &vm_ops;
+	w.vm.base.ops = &image_vm_ops;
 	assert_int_equal(e.kind, ERR_FAILED);
 	assert_non_null(strstr(e.text, "put back"));
 	assert_int_equal(byte(PLACE), 0xf8);

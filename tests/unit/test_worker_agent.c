@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "protocol/crc32c.h"
-#include "tests/fake/guest_image.h"
+#include "tests/fake/image_vm.h"
 #include "vmm/worker/commands.h"
 
 #define PLACE (IMAGE_FUNC + 8)
@@ -35,9 +35,7 @@ struct behaviour {
 static struct {
 	char dir[64];
 	int peer;
-	struct backend base;
-	struct guest_image image;
-	bool running;
+	struct image_vm vm;
 	struct session s;
 	struct behaviour b;
 	int agent_fd;
@@ -46,68 +44,6 @@ static struct {
 	unsigned parks;
 	json_t *reply; /* of the last apply */
 } w;
-
-static int vm_info(struct backend *b, struct backend_info *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = (struct backend_info){ .caps = BACKEND_STEP | BACKEND_LIVE_READ | BACKEND_LIVE_REGS, .vcpus = IMAGE_CPUS,
-				      .state = w.running ? BACKEND_RUNNING : BACKEND_PAUSED, .pid = 1, .pid_start = 1 };
-	return 0;
-}
-
-static int vm_event(struct backend *b, enum backend_event_kind *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = BACKEND_EVENT_NONE;
-	return 0;
-}
-
-static int vm_read(struct backend *b, uint64_t gpa, void *buf, size_t len, struct err *e)
-{
-	(void)b;
-	return w.image.mem.read(&w.image.mem, gpa, buf, len, e);
-}
-
-static int vm_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
-{
-	(void)b, (void)e;
-	assert_false(w.running);
-	memcpy(w.image.ram + gpa, buf, len);
-	return 0;
-}
-
-static int vm_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
-{
-	(void)b;
-	*ret = w.running;
-	int r = hook ? hook->before(hook, w.running, e) : 0;
-	w.running = false;
-	return r;
-}
-
-static int vm_resume(struct backend *b, struct err *e)
-{
-	(void)b, (void)e;
-	w.running = true;
-	return 0;
-}
-
-static int vm_regs_get(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e)
-{
-	(void)b, (void)e;
-	*ret = w.image.regs[vcpu];
-	return 0;
-}
-
-static void vm_close(struct backend *b)
-{
-	(void)b;
-}
-
-static const struct backend_ops vm_ops = {
-	.name = "image", .close = vm_close, .info = vm_info, .event = vm_event, .read = vm_read, .write = vm_write,
-	.pause = vm_pause, .resume = vm_resume, .resume_orphan = vm_resume, .regs_get = vm_regs_get,
-};
 
 /* --- the agent --- */
 
@@ -257,7 +193,6 @@ static void agent_begin(struct behaviour b)
 
 static int setup(void **state)
 {
-	const struct guest_image_options options = { .layout = IMAGE_61 };
 	struct err e = { 0 };
 	int pair[2];
 
@@ -266,16 +201,12 @@ static int setup(void **state)
 	strcpy(w.dir, "/tmp/vmpoke-agent-XXXXXX");
 	if (!mkdtemp(w.dir) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
 		return -1;
-	guest_image_build(&w.image, &options);
-	memset(guest_image_at(&w.image, IMAGE_FUNC), 0x90, IMAGE_FUNC_END - IMAGE_FUNC - 1);
-	*guest_image_at(&w.image, IMAGE_FUNC_END - 1) = 0xc3;
-	w.base.ops = &vm_ops;
-	w.running = true;
+	image_vm_init(&w.vm);
 	w.peer = pair[1];
 	w.s = (struct session){ .target.vm = "web1", .target.qmp = "q", .backend_name = "none", .state_dir = w.dir };
 	session_init(&w.s);
 	w.s.control = control_new(pair[0]);
-	w.s.backend = &w.base;
+	w.s.backend = &w.vm.base;
 	return journal_open(w.dir, "web1", 0, &w.s.journal, &e) < 0 || session_load(&w.s, &e) < 0 ? -1 : 0;
 }
 
@@ -325,15 +256,15 @@ static json_t *apply(const char *use)
 
 	if (command_patch_apply(&w.s, args, &value, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(*guest_image_at(&w.image, PLACE), 0xc3);
-	assert_true(w.running);
+	assert_int_equal(*guest_image_at(&w.vm.image, PLACE), 0xc3);
+	assert_true(w.vm.running);
 	json_t *agent = json_incref(json_object_get(value, "agent"));
 	json_decref(w.reply);
 	w.reply = value;
 	value = NULL;
 	if (command_patch_revert(&w.s, args, &value, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(*guest_image_at(&w.image, PLACE), 0x90);
+	assert_int_equal(*guest_image_at(&w.vm.image, PLACE), 0x90);
 	json_decref(value);
 	json_decref(args);
 	return agent;
@@ -351,8 +282,8 @@ static void refused(const char *rule, const char *sentence)
 		fail_msg("%s", e.text);
 	for (const char *p = e.text; *p; p++)
 		assert_in_range((unsigned char)*p, 0x20, 0x7e);
-	assert_int_equal(*guest_image_at(&w.image, PLACE), 0x90);
-	assert_true(w.running);
+	assert_int_equal(*guest_image_at(&w.vm.image, PLACE), 0x90);
+	assert_true(w.vm.running);
 	json_decref(args);
 }
 
@@ -582,12 +513,12 @@ static void test_paused(void **state)
 
 	(void)state;
 	agent_begin((struct behaviour){ 0 });
-	w.running = false;
+	w.vm.running = false;
 	assert_int_equal(session_attach(&w.s, &e), 0);
 	assert_int_equal(command_query_agent(&w.s, NULL, &value, &e), 0);
 	assert_string_equal(json_string_value(json_object_get(value, "why")), "the VM does not run");
 	json_decref(value);
-	w.running = true;
+	w.vm.running = true;
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

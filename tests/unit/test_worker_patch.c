@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "tests/fake/elf_object.h"
-#include "tests/fake/guest_image.h"
+#include "tests/fake/image_vm.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/payloads.h"
 
@@ -24,92 +24,12 @@
 static struct {
 	char dir[64];
 	int peer;
-	struct backend base;
-	struct guest_image image;
-	bool running;
-	unsigned pauses;
+	struct image_vm vm;
 	struct session s;
 } w;
 
-static int vm_info(struct backend *b, struct backend_info *ret, struct err *e)
-{
-	(void)b;
-	(void)e;
-	*ret = (struct backend_info){ .caps = BACKEND_STEP | BACKEND_LIVE_READ | BACKEND_LIVE_REGS, .vcpus = IMAGE_CPUS,
-				      .state = w.running ? BACKEND_RUNNING : BACKEND_PAUSED, .pid = 1, .pid_start = 1 };
-	return 0;
-}
-
-static int vm_event(struct backend *b, enum backend_event_kind *ret, struct err *e)
-{
-	(void)b;
-	(void)e;
-	*ret = BACKEND_EVENT_NONE;
-	return 0;
-}
-
-static int vm_read(struct backend *b, uint64_t gpa, void *buf, size_t len, struct err *e)
-{
-	(void)b;
-	return w.image.mem.read(&w.image.mem, gpa, buf, len, e);
-}
-
-static int vm_write(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
-{
-	(void)b;
-	(void)e;
-	assert_false(w.running);
-	memcpy(w.image.ram + gpa, buf, len);
-	return 0;
-}
-
-static int vm_pause(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
-{
-	(void)b;
-	*ret = w.running;
-	int r = hook ? hook->before(hook, w.running, e) : 0;
-	w.running = false;
-	w.pauses++;
-	return r;
-}
-
-static int vm_resume(struct backend *b, struct err *e)
-{
-	(void)b;
-	(void)e;
-	w.running = true;
-	return 0;
-}
-
-static int vm_resume_orphan(struct backend *b, struct err *e)
-{
-	(void)b;
-	(void)e;
-	w.running = true;
-	return 0;
-}
-
-static int vm_regs_get(struct backend *b, size_t vcpu, struct vcpu_regs *ret, struct err *e)
-{
-	(void)b;
-	(void)e;
-	*ret = w.image.regs[vcpu];
-	return 0;
-}
-
-static void vm_close(struct backend *b)
-{
-	(void)b;
-}
-
-static const struct backend_ops vm_ops = {
-	.name = "image", .close = vm_close, .info = vm_info, .event = vm_event, .read = vm_read, .write = vm_write,
-	.pause = vm_pause, .resume = vm_resume, .resume_orphan = vm_resume_orphan, .regs_get = vm_regs_get,
-};
-
 static int setup(void **state)
 {
-	const struct guest_image_options options = { .layout = IMAGE_61 };
 	struct err e = { 0 };
 	int pair[2];
 
@@ -118,16 +38,12 @@ static int setup(void **state)
 	strcpy(w.dir, "/tmp/vmpoke-patch-XXXXXX");
 	if (!mkdtemp(w.dir) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
 		return -1;
-	guest_image_build(&w.image, &options);
-	memset(guest_image_at(&w.image, IMAGE_FUNC), 0x90, IMAGE_FUNC_END - IMAGE_FUNC - 1);
-	*guest_image_at(&w.image, IMAGE_FUNC_END - 1) = 0xc3;
-	w.base.ops = &vm_ops;
-	w.running = true;
+	image_vm_init(&w.vm);
 	w.peer = pair[1];
 	w.s = (struct session){ .target.vm = "web1", .target.qmp = "q", .backend_name = "none", .state_dir = w.dir };
 	session_init(&w.s);
 	w.s.control = control_new(pair[0]);
-	w.s.backend = &w.base;
+	w.s.backend = &w.vm.base;
 	return journal_open(w.dir, "web1", 0, &w.s.journal, &e) < 0 || session_load(&w.s, &e) < 0 ? -1 : 0;
 }
 
@@ -163,7 +79,7 @@ static void run(int (*command)(struct session *, json_t *, json_t **, struct err
 
 static uint8_t byte(void)
 {
-	return *guest_image_at(&w.image, PLACE);
+	return *guest_image_at(&w.vm.image, PLACE);
 }
 
 static void test_there_and_back(void **state)
@@ -178,7 +94,7 @@ static void test_there_and_back(void **state)
 	run(command_patch_revert, "reverted", true);
 	assert_int_equal(byte(), 0x90);
 	run(command_patch_revert, "reverted", false);
-	assert_true(w.running);
+	assert_true(w.vm.running);
 }
 
 /* The same kernel at the same place, but its text is new: "already applied" would be a lie. */
@@ -186,11 +102,11 @@ static void test_boot_unseen(void **state)
 {
 	(void)state;
 	run(command_patch_apply, "applied", true);
-	*guest_image_at(&w.image, PLACE) = 0x90;
+	*guest_image_at(&w.vm.image, PLACE) = 0x90;
 	run(command_patch_check, "applicable", false);
 	run(command_patch_apply, "applied", true);
 	assert_int_equal(byte(), 0xc3);
-	*guest_image_at(&w.image, PLACE) = 0x90;
+	*guest_image_at(&w.vm.image, PLACE) = 0x90;
 	run(command_patch_revert, "reverted", false);
 	assert_null(w.s.patches.first);
 }
@@ -198,8 +114,8 @@ static void test_boot_unseen(void **state)
 static int resume_unconfirmed(struct backend *b, struct err *e)
 {
 	(void)b;
-	w.running = true;
-	return w.pauses > 1 ? 0 : err_set(e, ERR_INACTIVE, ENOTCONN, "", "nobody confirmed it");
+	w.vm.running = true;
+	return w.vm.pauses > 1 ? 0 : err_set(e, ERR_INACTIVE, ENOTCONN, "", "nobody confirmed it");
 }
 
 /* All bytes are new, but whether the VM runs cannot be told: looking again shows that all was done. */
@@ -208,15 +124,15 @@ static void test_done_after_all(void **state)
 	static struct backend_ops ops;
 
 	(void)state;
-	ops = vm_ops;
+	ops = image_vm_ops;
 	ops.resume = resume_unconfirmed;
-	w.base.ops = &ops;
+	w.vm.base.ops = &ops;
 	run(command_patch_apply, "applied", true);
 	assert_int_equal(byte(), 0xc3);
-	w.pauses = 0;
+	w.vm.pauses = 0;
 	run(command_patch_revert, "reverted", true);
 	assert_int_equal(byte(), 0x90);
-	w.base.ops = &vm_ops;
+	w.vm.base.ops = &image_vm_ops;
 }
 
 static int pause_impossible(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
@@ -235,18 +151,18 @@ static void test_recovery_must_wait(void **state)
 	struct err e = { 0 };
 
 	(void)state;
-	ops = vm_ops;
+	ops = image_vm_ops;
 	ops.pause = pause_impossible;
-	w.base.ops = &ops;
+	w.vm.base.ops = &ops;
 	t->plan = calloc(1, sizeof(*t->plan));
 	t->plan->sites = calloc(1, sizeof(*t->plan->sites));
 	t->plan->n_sites = 1;
 	w.s.open = t;
 	w.s.open_state = POKE_WRITTEN;
 	assert_int_equal(session_attach(&w.s, &e), -EHOSTDOWN);
-	assert_ptr_equal(w.s.backend, &w.base);
+	assert_ptr_equal(w.s.backend, &w.vm.base);
 	assert_ptr_equal(w.s.open, t);
-	w.base.ops = &vm_ops;
+	w.vm.base.ops = &image_vm_ops;
 }
 
 static uint64_t time_of_query(void)
@@ -341,7 +257,7 @@ static void test_function_without_agent(void **state)
 	assert_int_equal(try(command_patch_check, json_string("7f454c46"), &e), -EBADMSG);
 	assert_null(w.s.payloads.first);
 	assert_null(w.s.patches.first);
-	assert_true(w.running && *guest_image_at(&w.image, IMAGE_FUNC) == 0x90);
+	assert_true(w.vm.running && *guest_image_at(&w.vm.image, IMAGE_FUNC) == 0x90);
 }
 
 /* As if it had been placed there by this worker, in this boot. */
@@ -368,7 +284,7 @@ static void released(const struct payload_memory *m, const char *want_state, con
 	if (why && !strstr(json_string_value(json_object_get(o, "why")), why))
 		fail_msg("%s", json_string_value(json_object_get(o, "why")));
 	assert_int_equal(w.s.payloads.first != NULL, !want_state || strcmp(want_state, "kept") == 0);
-	assert_true(w.running);
+	assert_true(w.vm.running);
 	json_decref(told);
 	payload_list_clear(&w.s.payloads);
 }
@@ -376,21 +292,21 @@ static void released(const struct payload_memory *m, const char *want_state, con
 static void test_payload_is_kept(void **state)
 {
 	struct payload_memory m = placed();
-	uint64_t at = w.image.stack[TASK_ONE] + IMAGE_STACK - 64, word;
+	uint64_t at = w.vm.image.stack[TASK_ONE] + IMAGE_STACK - 64, word;
 
 	(void)state;
 	released(&m, "kept", "no way to an agent"); /* nobody is in it, and nobody is there to free it */
-	memcpy(&word, guest_image_at(&w.image, at), sizeof(word));
-	guest_image_put64(&w.image, at, MEMORY); /* the first byte counts as well */
+	memcpy(&word, guest_image_at(&w.vm.image, at), sizeof(word));
+	guest_image_put64(&w.vm.image, at, MEMORY); /* the first byte counts as well */
 	released(&m, "kept", "task stack of ");
-	guest_image_put64(&w.image, at, MEMORY + 4095);
+	guest_image_put64(&w.vm.image, at, MEMORY + 4095);
 	released(&m, "kept", "(pid 1)");
-	guest_image_put64(&w.image, at, MEMORY + 4096);
+	guest_image_put64(&w.vm.image, at, MEMORY + 4096);
 	released(&m, "kept", "no way to an agent");
-	guest_image_put64(&w.image, at, word);
-	w.image.regs[0].rip = MEMORY + 8;
+	guest_image_put64(&w.vm.image, at, word);
+	w.vm.image.regs[0].rip = MEMORY + 8;
 	released(&m, "kept", "vCPU 0");
-	w.image.regs[0].rip = IMAGE_HANDLER;
+	w.vm.image.regs[0].rip = IMAGE_HANDLER;
 	m.shows_code = true;
 	released(&m, "kept", "addresses of its own code");
 }
@@ -534,7 +450,7 @@ static void test_rest(void **state)
 
 static int info_needs_pause(struct backend *b, struct backend_info *ret, struct err *e)
 {
-	vm_info(b, ret, e);
+	image_vm_ops.info(b, ret, e);
 	ret->caps &= ~(unsigned)BACKEND_LIVE_READ;
 	return 0;
 }
@@ -546,9 +462,9 @@ static void test_rest_costs_no_pause(void **state)
 	struct guest_symbol found;
 
 	(void)state;
-	ops = vm_ops;
+	ops = image_vm_ops;
 	ops.info = info_needs_pause;
-	w.base.ops = &ops;
+	w.vm.base.ops = &ops;
 	run(command_patch_check, "applicable", false);
 	w.s.rest_due_us = 1;
 	assert_int_equal(session_rest(&w.s), -1);
