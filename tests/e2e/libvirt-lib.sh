@@ -1,10 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Hosts with a libvirtd of their own, for libvirt.sh; source it after lib.sh. A host is a mount namespace
+# Hosts with a libvirtd of their own, for libvirt*.sh; source it after lib.sh. A host is a mount namespace
 # in which libvirtd's folders are empty ones of ours: nothing of the machine's own libvirt is seen or touched.
 # Domains are QEMUs with the test guest; what they say is in $work/DOMAIN, as with vm_start.
 # Wants vmpoke-libvirt built; every process ends with libvirt_cleanup, or with the shell (pdeathsig).
 declare -A host_pid=() libvirtd_pid=() service_pid=() follower_pid=()
+domain_type=qemu domain_cpu="<cpu mode='maximum'><feature policy='disable' name='cx16'/></cpu>" # see accel_args
+libvirtd_conf=/etc/libvirt/libvirtd.conf channels=/var/lib/libvirt/qemu/channel/target
+limit=${LIBVIRT_LIMIT:-180} # seconds, after which anything hangs that somebody waits for
 
 # Why no libvirtd can be had here; empty when it can.
 libvirt_missing() {
@@ -23,7 +26,7 @@ uri() { echo "qemu+unix:///system?socket=$work/$1/libvirt/run/libvirt-sock"; }
 v() {
 	local host=$1
 	shift
-	OUT=$(timeout 120 virsh -q -c "$(uri "$host")" "$@" 2>"$work/virsh.err" </dev/null) || {
+	OUT=$(timeout "$limit" virsh -q -c "$(uri "$host")" "$@" 2>"$work/virsh.err" </dev/null) || {
 		ERR=$(tr '\n' ' ' <"$work/virsh.err")
 		why "virsh $* on $host: $ERR"
 	}
@@ -63,7 +66,7 @@ host_make() {
 		: >"$0/mounted"
 		exec sleep 3600' "$dir" 2>"$dir/mount.err" &
 	host_pid[$1]=$!
-	until_ok 10 test -e "$dir/mounted" || why "no namespace for $1: $(tail -n 1 "$dir/mount.err")"
+	until_ok "$limit" test -e "$dir/mounted" || why "no namespace for $1: $(tail -n 1 "$dir/mount.err")"
 }
 
 # hook_place HOST: the hook as it is installed, but for where things are. libvirtd notices it when it starts.
@@ -74,19 +77,23 @@ hook_place() {
 	chmod 755 "$dir/50-vmpoke"
 }
 
+# inside HOST: IN is what runs a command there.
+inside() { IN=(nsenter -t "${host_pid[$1]}" -m --); }
+
 libvirtd_start() { # HOST
 	local dir=$work/$1/libvirt
-	nsenter -t "${host_pid[$1]}" -m -- "$python" "$root/tests/e2e/libvirt-reap.py" /usr/sbin/libvirtd -f /etc/libvirt/libvirtd.conf \
+	inside "$1"
+	"${IN[@]}" "$python" "$root/tests/e2e/libvirt-reap.py" /usr/sbin/libvirtd -f "$libvirtd_conf" \
 		-p "$dir/libvirtd.pid" >>"$dir/libvirtd.out" 2>&1 </dev/null &
 	libvirtd_pid[$1]+=" $!"
-	until_ok 60 v "$1" list || why "libvirtd of $1 does not answer: $(tail -n 1 "$dir/libvirtd.out") ($WHY)"
+	until_ok "$limit" v "$1" list || why "libvirtd of $1 does not answer: $(tail -n 1 "$dir/libvirtd.out") ($WHY)"
 }
 
 libvirtd_stop() { # HOST: its domains run on
 	local pid
 	pid=$(cat "$work/$1/libvirt/libvirtd.pid")
 	kill -TERM "$pid"
-	until_ok 30 process_gone "$pid" || why "libvirtd of $1 did not end"
+	until_ok "$limit" process_gone "$pid" || why "libvirtd of $1 did not end"
 }
 process_gone() { ! kill -0 "$1" 2>/dev/null; }
 
@@ -98,7 +105,7 @@ domain_define() {
 	[ -p "$dir/cmd.in" ] || { mkfifo "$dir/cmd.in" "$dir/cmd.out"; fresh=1; }
 	[ -z "$fresh" ] || exec {vm_fd[$2]}<>"$dir/cmd.in"
 	cat >"$dir/domain.xml" <<-XML
-		<domain type='qemu'>
+		<domain type='$domain_type'>
 		  <name>$2</name>
 		  ${3:+<uuid>$3</uuid>}
 		  <memory unit='MiB'>512</memory>
@@ -110,7 +117,7 @@ domain_define() {
 		    <cmdline>console=ttyS0 quiet panic=-1</cmdline>
 		  </os>
 		  <features><acpi/></features>
-		  <cpu mode='maximum'><feature policy='disable' name='cx16'/></cpu>
+		  $domain_cpu
 		  <on_reboot>restart</on_reboot>
 		  <devices>
 		    <emulator>$(command -v qemu-system-x86_64)</emulator>
@@ -128,7 +135,7 @@ domain_define() {
 domain_start() { # HOST DOMAIN
 	: >"$work/$2/console"
 	v "$1" start "$2" || return
-	vm_wait "$2" 90 '^UP ' || why "the guest $2 did not come up"
+	vm_wait "$2" "$limit" '^UP ' || why "the guest $2 did not come up"
 }
 
 # on HOST: vp and what is made of it speak to that host's vmpoked from here on.
@@ -138,11 +145,12 @@ on() { sock=$work/$1/run/control.sock; }
 service_start() {
 	local dir=$work/$1
 	mkdir -p "$dir/state" "$dir/run"
-	nsenter -t "${host_pid[$1]}" -m -- setpriv --pdeathsig KILL "$build/vmpoked" --state-dir "$dir/state" --runtime-dir "$dir/run" \
+	inside "$1"
+	"${IN[@]}" setpriv --pdeathsig KILL "$build/vmpoked" --state-dir "$dir/state" --runtime-dir "$dir/run" \
 		--foreground >>"$dir/vmpoked.out" 2>>"$dir/vmpoked.log" </dev/null &
 	service_pid[$1]=$!
 	on "$1"
-	until_ok 15 daemon_answers || why "vmpoked of $1 did not start: $(tail -n 1 "$dir/vmpoked.log")"
+	until_ok "$limit" daemon_answers || why "vmpoked of $1 did not start: $(tail -n 1 "$dir/vmpoked.log")"
 }
 service_stop() {
 	kill -TERM "${service_pid[$1]}"
@@ -152,10 +160,11 @@ service_stop() {
 
 follower_start() {
 	local dir=$work/$1
-	nsenter -t "${host_pid[$1]}" -m -- setpriv --pdeathsig KILL "$build/vmpoke-libvirt" --connect "$(uri "$1")" --socket "$dir/run/control.sock" \
+	inside "$1"
+	"${IN[@]}" setpriv --pdeathsig KILL "$build/vmpoke-libvirt" --connect "$(uri "$1")" --socket "$dir/run/control.sock" \
 		--runtime-dir "$dir/lv" --foreground --log-level debug >>"$dir/follower.out" 2>>"$dir/follower.log" </dev/null &
 	follower_pid[$1]=$!
-	until_ok 15 test -S "$dir/lv/hook.sock" || why "vmpoke-libvirt of $1 did not start: $(tail -n 1 "$dir/follower.log")"
+	until_ok "$limit" test -S "$dir/lv/hook.sock" || why "vmpoke-libvirt of $1 did not start: $(tail -n 1 "$dir/follower.log")"
 }
 follower_stop() { # HOST [SIGNAL]
 	kill "-${2:-TERM}" "${follower_pid[$1]}"
