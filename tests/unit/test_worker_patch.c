@@ -5,12 +5,15 @@
  * when the guest booted anew unseen or the monitor is lost at a bad moment.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -471,6 +474,43 @@ static void test_rest_costs_no_pause(void **state)
 	assert_int_equal(guest_symbol_get(w.s.guest, 0, &found), 0);
 }
 
+/* Pages that this process has mapped of a library's text: read all first, or only count. */
+static size_t library_pages(const char *name, bool touch)
+{
+	_cleanup_fclose_ FILE *maps = fopen("/proc/self/maps", "re");
+	_cleanup_close_ int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	size_t size = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+	char line[512];
+
+	assert_non_null(maps);
+	assert_true(map >= 0);
+	while (fgets(line, sizeof(line), maps)) {
+		uintptr_t start, end;
+		uint64_t entry;
+
+		if (!strstr(line, name) || !strstr(line, " r-xp ") || sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &start, &end) != 2)
+			continue;
+		for (uintptr_t at = start; at < end; at += size) {
+			if (touch)
+				(void)*(volatile const char *)at;
+			assert_int_equal(pread(map, &entry, sizeof(entry), (off_t)(at / size * sizeof(entry))), sizeof(entry));
+			n += entry >> 63; /* present: Documentation/admin-guide/mm/pagemap.rst */
+		}
+	}
+	return n;
+}
+
+/* What the file of a program or library has as well is not kept mapped by an idle worker. */
+static void test_rest_text(void **state)
+{
+	(void)state;
+	assert_in_range(library_pages("/libyaml-", true), 8, 4096); /* which only a patch file needs */
+	w.s.rest_due_us = 1;
+	assert_int_equal(session_rest(&w.s), -1);
+	assert_int_equal(library_pages("/libyaml-", false), 0);
+	run(command_patch_apply, "applied", true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -481,6 +521,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_progress_states, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rest_costs_no_pause, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rest_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recovery_must_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent_monitor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_function_without_agent, setup, teardown),
