@@ -22,10 +22,10 @@ system_libraries() { # FILE...
 	done
 }
 
-# Python, with the modules that the scripts beside us import, and those they import in turn.
+# Python, with the modules that the scripts beside us import, those in $system_modules, and those they import in turn.
 system_python() {
 	local file
-	"$python" - $(sed -nE 's/^import ([a-z.]+)$/\1/p' "$root"/tests/link/*.py "$root/tests/e2e/qmp.py") encodings.idna <<-'PY' >"$work/modules" || return
+	"$python" - $(sed -nE 's/^import ([a-z.]+)$/\1/p' "$root"/tests/link/*.py "$root/tests/e2e/qmp.py") encodings.idna ${system_modules-} <<-'PY' >"$work/modules" || return
 		import importlib, sys
 		for name in sys.argv[1:]:
 		    importlib.import_module(name)
