@@ -11,7 +11,12 @@ $(BUILD)/san/unit/%: $(BUILD)/san/obj/tests/unit/%.o $(test_fake_src:%.c=$(BUILD
 		$(BUILD)/san/libprotocol.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $^ -lcmocka $(LIBS_XML) $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
+	$(Q)$(CC) $(LDFLAGS) $(SAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS_XML) $(LIBS_DAEMON) $(LIBS_VM) $(LIBS_PROTOCOL)
+# What the tests of one subject share, and nobody else has.
+unit_with = $(addprefix $(BUILD)/san/unit/,$(1)): $(BUILD)/san/obj/tests/unit/$(2).o
+$(call unit_with,test_kind test_kind_bytes,kind_guest)
+$(call unit_with,test_kvm_live test_kvm_traps,kvm_caller)
+$(call unit_with,test_poke test_poke_faults,poke_case)
 $(BUILD)/san/libdaemon.a: $(patsubst %.c,$(BUILD)/san/obj/%.o,$(filter-out vmm/vmpoked.c vmm/fault.c,$(daemon_src)))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
