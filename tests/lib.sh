@@ -96,7 +96,7 @@ kernel_image() { "$root/tests/fetch" "kernel-$1"; }
 # vm_start NAME [-k 6.1|6.12] [-q 7|10] [-s CPUS] [-t single|multi] [-c CMDLINE] [-i] [-- QEMU ARGS...]
 # -i: the guest comes later (-incoming), and is not waited for.
 # Files in $work/NAME: console, qmp (for vmpoked), mon (our own monitor), cmd (guest commands).
-# VM_BOOT_LIMIT: seconds it may take (60). 2: this QEMU or kernel is not to be had, $WHY says which.
+# VM_BOOT_LIMIT: seconds it may take (240). 2: this QEMU or kernel is not to be had, $WHY says which.
 vm_start() {
 	local name=$1 kernel=6.1 qemu=7 smp=2 thread=multi cmdline='' incoming='' dir=$work/$1 image command opt OPTIND=1
 	shift
@@ -127,7 +127,7 @@ vm_start() {
 	exec {vm_fd[$name]}<>"$dir/cmd.in"
 	[ -z "$incoming" ] || return 0
 	# A guest that panics would boot again and hide it.
-	until_ok "${VM_BOOT_LIMIT:-60}" vm_seen "$name" '^UP |Kernel panic' && vm_seen "$name" '^UP ' ||
+	until_ok "${VM_BOOT_LIMIT:-240}" vm_seen "$name" '^UP |Kernel panic' && vm_seen "$name" '^UP ' ||
 		why "the guest did not come up: $(tail -qn 1 "$dir/qemu.log" "$dir/console" | tr -d '\r' | tr '\n' ' ')"
 }
 
@@ -175,7 +175,7 @@ vm_healthy() {
 
 # The guest still makes progress: a console line newer than now.
 vm_beats() {
-	vm_wait "$1" 20 '^pgrp ' "$(vm_mark "$1")" || why "$1 does not make progress any more"
+	vm_wait "$1" 120 '^pgrp ' "$(vm_mark "$1")" || why "$1 does not make progress any more"
 }
 
 # vm_mon NAME JSON...: QMP commands on our own monitor, one reply a line.
@@ -214,7 +214,7 @@ daemon_start() {
 	env "$@" setpriv --pdeathsig KILL "$build/vmpoked" --config "$work/vmpoked.conf" --keys-dir "$work/keys.d" --state-dir "$work/state" --runtime-dir "$work/run" \
 		--foreground "${daemon_options[@]}" >>"$work/vmpoked.out" 2>>"$work/vmpoked.log" </dev/null &
 	daemon_pid=$!
-	until_ok 15 daemon_answers || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"
+	until_ok 90 daemon_answers || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"
 }
 
 daemon_answers() { [ -S "$sock" ] && "$build/vmpoke" -c "$sock" --json list >/dev/null 2>&1; }
@@ -222,7 +222,7 @@ daemon_answers() { [ -S "$sock" ] && "$build/vmpoke" -c "$sock" --json list >/de
 daemon_stop() {
 	[ -n "$daemon_pid" ] || return 0
 	kill -TERM "$daemon_pid" 2>/dev/null
-	until_ok 20 daemon_gone || why "vmpoked did not end within 20 s of SIGTERM" || return
+	until_ok 90 daemon_gone || why "vmpoked did not end within 90 s of SIGTERM" || return
 	daemon_reap
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Patches with the guest's own text_mutex held by a thread that its agent parks (--agent-use
 # full), against a stock kernel that changes its own text, a sleeper, and whatever dies.
-# Alone: the time in which a thread of the guest comes is part of what is tested.
+# One CPU: the time in which a thread of the guest comes is part of what is tested.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 . "$root/tests/e2e/agent-lib.sh"
@@ -145,7 +145,7 @@ worker_dies() { # POINT
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1" && agent_is ready || return
 	died=$(worker_deaths)
 	vp --json apply web "$patch" --agent-use full
-	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
+	until_ok 90 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
 	agent_is ready && settle || why "$1: $WHY"
 }

@@ -90,7 +90,7 @@ worker_dies() { # POINT
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
 	died=$(worker_deaths)
 	vp --json apply web "$patch"
-	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
+	until_ok 90 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
 	verify_clean web || return
 	vp_ok --json status web || return
@@ -115,7 +115,7 @@ rebooted() {
 	agent_is ready && boot=$(field .boot_id) && vp_ok apply web "$patch" || return
 	mark=$(vm_mark web)
 	vm_mon web '{"execute": "system_reset"}' >/dev/null
-	vm_wait web "${VM_BOOT_LIMIT:-60}" '^UP ' "$mark" || return
+	vm_wait web "${VM_BOOT_LIMIT:-240}" '^UP ' "$mark" || return
 	vp_ok --json status web || return
 	expect_eq "state of the patch" "$(field '.patches[0].state')" lost || return
 	# Nobody has started it: what the last boot's said is forgotten.
@@ -173,6 +173,6 @@ over_xdp() {
 	vm_do web agent-kill && vp_ok --json revert web "$id" || return
 	expect_eq "agent used, getpgrp()" "$(field .agent.used) $(vm_pgrp web)" "false own" || return
 	vp_ok remove web || return
-	until_ok 10 tap_is_free || why "the program is still on the tap"
+	until_ok 90 tap_is_free || why "the program is still on the tap"
 }
 tap_is_free() { ! ip link show tap0 | grep -q 'prog/xdp'; }

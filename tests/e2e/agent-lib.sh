@@ -52,6 +52,6 @@ refused() { # EXIT CODE, PATTERN, vmpoke arguments...
 }
 
 is_agent() { vp --json agent web; [ "$(field .state)" = "$1" ]; }
-agent_is() { until_ok 30 is_agent "$1" || why "the agent is $(field .state) ($(field .why)), expected $1"; }
+agent_is() { until_ok 90 is_agent "$1" || why "the agent is $(field .state) ($(field .why)), expected $1"; }
 add() { vp_ok add web --qmp "$work/web/qmp" --agent "$address" "$@"; }
 agent_start() { vm_do web agent "$agent_options" && agent_is ready; }

@@ -4,7 +4,7 @@
 # tasks under load, memory for code, text_mutex against the kernel's own ftrace; the
 # parked thread killed at any step, and the host at every step. tests/tools/borrow-run
 # does the host's part. On a genuine /dev/kvm too: borrow-kvm.sh.
-# Alone: each step has a time-out of the tool that is tested.
+# One CPU: each step has a time-out of the tool that is tested.
 . "$(dirname "$0")/../lib.sh"
 nonces="123456789abcdef0 fedcba9876543210"
 calls=${BORROW_CALLS:-1000} later_calls=100
@@ -15,7 +15,7 @@ steps="2 4 7 10 13"
 
 tool() { # VM, commands on stdin; output in $work/tool
 	# shellcheck disable=SC2086
-	timeout 150 "$build/borrow-run" qemu "$work/$1/qmp" $nonces >"$work/tool" 2>&1
+	timeout 400 "$build/borrow-run" qemu "$work/$1/qmp" $nonces >"$work/tool" 2>&1
 }
 
 # borrow VM COMMAND...: all of them must succeed.
@@ -60,16 +60,16 @@ ftrace_waits() {
 	: >"$work/tool"
 	{
 		printf '%s\n' begin 'lock 20000'
-		until_ok 60 grep -qE '^(ok|not ok) lock' "$work/tool"
+		until_ok 180 grep -qE '^(ok|not ok) lock' "$work/tool"
 		# The line is in the guest's serial port before it runs on.
 		echo "ftrace __do_sys_getpgrp" >&"${vm_fd[$vm]}"
 		printf '%s\n' 'waiter 40000' 'run 1000' 'waiter 1000'
-		until_ok 60 grep -qE '^(ok|not ok) waiter 1000' "$work/tool"
+		until_ok 180 grep -qE '^(ok|not ok) waiter 1000' "$work/tool"
 		vm_seen "$vm" '^DONE ftrace' "$mark" && touch "$work/too-early"
 		printf '%s\n' unlock 'free 30000' end
 	} | tool "$vm" || why "$(grep '^not' "$work/tool" | head -n 1)" || return
 	[ ! -e "$work/too-early" ] || why "ftrace was done while text_mutex was held" || return
-	vm_wait "$vm" 60 '^DONE ftrace 0$' "$mark" || return
+	vm_wait "$vm" 180 '^DONE ftrace 0$' "$mark" || return
 	vm_do "$vm" unftrace
 }
 
@@ -81,11 +81,11 @@ killed_in() { # VM BEGIN END...
 	: >"$work/tool"
 	{
 		printf '%s\n' begin "$first"
-		until_ok 60 grep -qE "^(ok|not ok) $first" "$work/tool"
+		until_ok 180 grep -qE "^(ok|not ok) $first" "$work/tool"
 		echo unpark >&"${vm_fd[$vm]}"
 		printf '%s\n' "$@" 'run 300' end
 	} | tool "$vm" || why "$(grep '^not' "$work/tool" | head -n 1)" || return
-	vm_wait "$vm" 30 '^DONE unpark 0' "$mark" || return
+	vm_wait "$vm" 120 '^DONE unpark 0' "$mark" || return
 	mark=$(vm_mark "$vm")
 	vm_do "$vm" parks || return
 	vm_seen "$vm" '^PARKS 0' "$mark" || why "the thread lives on" || return
@@ -131,14 +131,14 @@ killed_at() { # VM ROW MISSED RULE COMMANDS
 	rm -f "$work/there"
 	printf '%s\n' begin "${commands[@]}" 'run 300' 'free 20000' end |
 		VMPOKE_TRIAL=$row:$(printf %x $missed):$work/there tool "$vm" &
-	until_ok 60 test -e "$work/there" && vm_do "$vm" unpark
+	until_ok 180 test -e "$work/there" && vm_do "$vm" unpark
 	status=$?
 	rm -f "$work/there"
 	wait $!
 	[ $status = 0 ] || why "it did not come to that: $WHY; $(tail -n 1 "$work/tool")" || return
 	grep -q '^ok end$' "$work/tool" || why "$(tail -n 1 "$work/tool")" || return
 	expect_eq "what was not done" "$(sed -n 's/^not ok .*\[\(.*\)\]$/\1/p' "$work/tool" | sort -u)" "$rule" || return
-	until_ok 30 nobody_parks "$vm" || why "the thread lives on" || return
+	until_ok 120 nobody_parks "$vm" || why "the thread lives on" || return
 	uncomplaining "$vm"
 }
 nobody_parks() {

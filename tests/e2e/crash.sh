@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # SIGKILL at every point of a transaction, to the worker alone and to worker and
-# daemon together, $rounds times each. Whatever died when: the guest runs on,
+# daemon together, twice each (VMPOKE_FULL=1: 10 times). Whatever died when: the guest runs on,
 # the patch is wholly there or wholly not, and verify is clean. What the guest
 # holds is judged from QEMU's own memory view, not from what vmpoke says.
 . "$(dirname "$0")/../lib.sh"
-rounds=${CRASH_ROUNDS:-$([ -n "${VMPOKE_FULL-}" ] && echo 10 || echo 3)}
+rounds=${CRASH_ROUNDS:-$([ -n "${VMPOKE_FULL-}" ] && echo 10 || echo 2)}
 states=$work/seen-states
 recovery_died=0
 
@@ -55,7 +55,7 @@ recovered() { vp --json status a; }
 
 # Which state we are in now, "old" or "new"; anything else is a failure.
 settled_state() {
-	until_ok 20 recovered || why "no answer after the crash: $ERR" || return
+	until_ok 90 recovered || why "no answer after the crash: $ERR" || return
 	local text
 	text=$(text)
 	case $text in
@@ -78,7 +78,7 @@ die_once() { # POINT SUFFIX
 	vp "$verb" a "$what"
 	[ $RC != 0 ] || why "$verb was not killed at $1" || return
 	if [ -n "$2" ]; then
-		until_ok 10 daemon_gone || why "the daemon survived" || return
+		until_ok 90 daemon_gone || why "the daemon survived" || return
 		daemon_reap
 		daemon_start || return
 	fi
@@ -106,7 +106,7 @@ die_often() { # POINT SUFFIX
 after_failure() {
 	[ -n "$daemon_pid" ] || return 0
 	daemon_kill
-	daemon_start && until_ok 20 recovered
+	daemon_start && until_ok 90 recovered
 	daemon_stop
 }
 

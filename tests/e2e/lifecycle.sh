@@ -57,7 +57,7 @@ daemon_restarted() {
 	daemon_stop || return
 	expect_eq "VM while no daemon runs" "$(vm_status a)" running || return
 	daemon_start || return
-	until_ok 15 vp status a getpgrp-is-4242 || why "the patch is not known any more: $ERR" || return
+	until_ok 90 vp status a getpgrp-is-4242 || why "the patch is not known any more: $ERR" || return
 	verify_clean a || return
 	expect_eq "getpgrp()" "$(vm_pgrp a)" 4242
 }
@@ -65,7 +65,7 @@ daemon_restarted() {
 daemon_killed() {
 	daemon_kill
 	daemon_start || return
-	until_ok 15 vp status a getpgrp-is-4242 || why "the patch is not known any more: $ERR" || return
+	until_ok 90 vp status a getpgrp-is-4242 || why "the patch is not known any more: $ERR" || return
 	verify_clean a
 }
 
@@ -91,7 +91,7 @@ lost_by_reboot() {
 	echo reboot >&"${vm_fd[a]}"
 	vm_wait a 60 '^UP ' "$mark" || return
 	expect_eq "getpgrp() after the reboot" "$(vm_pgrp a)" own || return
-	until_ok 10 patch_is_lost || why "the patch is '$(patch_state a)' after a reboot" || return
+	until_ok 90 patch_is_lost || why "the patch is '$(patch_state a)' after a reboot" || return
 	verify_clean a
 }
 patch_is_lost() { [[ $(patch_state a) != *applied* ]]; }
@@ -136,7 +136,7 @@ qemu_dies() {
 	local start
 	vp_ok apply a "$patch" || return
 	vm_kill a
-	until_ok 15 state_is unreachable || why "the VM is '$(vm_state_now)' after QEMU's death" || return
+	until_ok 90 state_is unreachable || why "the VM is '$(vm_state_now)' after QEMU's death" || return
 	start=$SECONDS
 	vp apply a "$patch"
 	expect_eq "exit code of apply" "$RC" 1 || why "$WHY ($ERR)" || return
@@ -146,7 +146,7 @@ qemu_dies() {
 qemu_starts_again() {
 	rm -rf "$work/a"
 	vm_start a -s 2 || return
-	until_ok 45 state_is running || why "the VM is '$(vm_state_now)'" || return
+	until_ok 90 state_is running || why "the VM is '$(vm_state_now)'" || return
 	expect_eq "getpgrp()" "$(vm_pgrp a)" own || return
 	patch_is_lost || why "the patch is '$(patch_state a)' in a new QEMU" || return
 	vp_ok apply a "$patch" || return
@@ -155,8 +155,8 @@ qemu_starts_again() {
 
 powered_off() {
 	echo poweroff >&"${vm_fd[a]}"
-	until_ok 30 vm_ended || why "QEMU did not end" || return
-	until_ok 15 state_is unreachable || why "the VM is '$(vm_state_now)'" || return
+	until_ok 90 vm_ended || why "QEMU did not end" || return
+	until_ok 90 state_is unreachable || why "the VM is '$(vm_state_now)'" || return
 	# Whether the patch went with the guest's memory cannot be asked any more.
 	vp remove a
 	expect_eq "exit code of remove" "$RC" 5 || return
