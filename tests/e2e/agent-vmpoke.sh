@@ -4,7 +4,7 @@
 # found, asked before text is changed, killed, started anew, lost with a reboot, and with
 # its host's daemon. Whatever happens to it, the guest's text is what vmpoke says. Over vsock: agent-vsock.sh.
 # shellcheck source=tests/lib.sh
-# Alone: time-outs of the agent's link are part of what is tested.
+# One CPU: time-outs of the agent's link are part of what is tested.
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 # A network namespace of our own, for a tap.
 if [ "$(id -u)" = 0 ] && [ -z "${VMPOKE_OWN_NET-}" ] && unshare -n true 2>/dev/null; then

@@ -3,7 +3,7 @@
 # The agent in a stock Debian guest, over a virtio-serial port of QEMU: what it
 # tells is compared with the guest's own files and with QEMU's monitor; it is
 # killed and started again under a session; and what it costs is measured.
-# Alone: time-outs of the agent's link are part of what is tested.
+# One CPU: time-outs of the agent's link are part of what is tested.
 . "$(dirname "$0")/../lib.sh"
 agent=$root/build/vmpoke-agent
 client=$root/build/tests/agent-client

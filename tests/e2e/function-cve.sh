@@ -3,7 +3,7 @@
 # A past vulnerability of Linux closed in a running kernel with kind `function`, and opened again:
 # CVE-2026-52928 (fixed in 6.1.177: "af_unix: Reject SIOCATMARK on non-stream sockets") in a stock kernel
 # that the archive still has, by one function compiled with that kernel's own headers package.
-# Alone: the time in which the agent answers and its thread comes is part of what is tested.
+# One CPU: the time in which the agent answers and its thread comes is part of what is tested.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 guest=$("$root/tests/fetch" old-6.1 2>>"$work/fetch.log") || { skip function-cve "no old kernel: $(tail -n 1 "$work/fetch.log")"; finish; }

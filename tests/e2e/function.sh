@@ -3,7 +3,7 @@
 # Kind `function`: functions compiled here put into a running stock kernel, through the context that
 # its agent lends. A payload replaces __do_sys_getpgrp, one in which a task sleeps is not freed
 # before the task has left, what cannot work is refused. VMPOKE_FULL=1: the worker dies at every step.
-# Alone: the time in which the agent answers and its thread comes is part of what is tested.
+# One CPU: the time in which the agent answers and its thread comes is part of what is tested.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
 guest=$("$root/tests/fetch" guest-6.1 2>>"$work/fetch.log") || { skip function "no guest kernel with modules"; finish; }

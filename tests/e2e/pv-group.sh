@@ -6,7 +6,7 @@
 # it (lane n), with one CPU: that is what paravirt locks are for, and with two its emulator ends such a guest by
 # itself (rig/lane-n.sh). VMPOKE_FULL=1: which slow path is taken, and 10,000 switches with 8 vCPUs.
 # pv-group-host.sh is the part that runs there.
-# Alone: an emulated host.
+# One CPU: an emulated host, which has no more than one.
 . "$(dirname "$0")/../lib.sh"
 full=${VMPOKE_FULL:-0}
 switches=4 many=0 limit=280

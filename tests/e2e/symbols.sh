@@ -4,7 +4,7 @@
 # /proc/kallsyms, KASLR on, for both kernels and both QEMUs; and a cold probe
 # costs at most 300 ms of CPU time. Measured: ~87,000 symbols; the guest's
 # table takes 5 s through the debug console.
-# Alone: it limits CPU time.
+# One CPU: it limits CPU time.
 . "$(dirname "$0")/../lib.sh"
 
 # The guest's table without modules (none are loaded) in our format.
