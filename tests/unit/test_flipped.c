@@ -109,6 +109,41 @@ static void failures(void **state)
 	assert_true(undone > 1500 && ran_new > 100);
 }
 
+static int is_quiet(struct poke_quiesce *q, struct err *e)
+{
+	(void)q;
+	(void)e;
+	return 0;
+}
+
+/* The first site is the guest's data: written in the pause in which the others are flipped, and back in it. */
+static void data_in_the_pause(void **state)
+{
+	unsigned undone = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 3000; seed++) {
+		struct poke_stats stats;
+		struct err e;
+
+		scenario(seed, false);
+		f.sites[0].data = true;
+		f.quiesce.patching = is_quiet;
+		if (seed % 2)
+			f.fail_at = 1 + (unsigned)(fake_live_random(&f) % 30);
+		f.fail_for = f.fail_at ? 1 : 0;
+		if (seed % 8 == 1)
+			f.fail_state = POKE_VERIFIED;
+		int r = run(5000, &stats, &e);
+		check(seed, r, &e);
+		assert_true(r == 0 || seed % 2);
+		assert_true(r < 0 || (f.pauses >= 1 && f.flips == (f.plan.n_sites > 1)));
+		assert_true(r == 0 || !f.seen_new); /* nobody runs before all is decided */
+		undone += r < 0;
+	}
+	assert_true(undone > 500);
+}
+
 static bool caught(enum live_sabotage sabotage)
 {
 	for (uint64_t seed = 1; seed <= 300; seed++) {
@@ -138,6 +173,7 @@ int main(void)
 		cmocka_unit_test(single_instructions),
 		cmocka_unit_test(several_instructions),
 		cmocka_unit_test(failures),
+		cmocka_unit_test(data_in_the_pause),
 		cmocka_unit_test(false_flips_are_caught),
 	};
 

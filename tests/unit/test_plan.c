@@ -323,8 +323,10 @@ static void data_sites(void **state)
 	assert_int_equal(p->mode, POKE_MODE_STOPPED);
 	assert_non_null(strstr(p->why, "data"));
 	assert_true(!p->sites[0].data && p->sites[1].data && !p->sites[1].operand && !p->needs_quiescence);
-	assert_int_equal(plan_set_mode(p, POKE_MODE_FLIPPED, &e), -EOPNOTSUPP);
 	assert_int_equal(plan_set_mode(p, POKE_MODE_HELD, &e), -EOPNOTSUPP);
+	assert_int_equal(plan_set_mode(p, POKE_MODE_STAGED, &e), -EOPNOTSUPP);
+	assert_int_equal(plan_set_mode(p, POKE_MODE_FLIPPED, &e), 0); /* when asked for: it takes the pause as well */
+	assert_int_equal(p->mode, POKE_MODE_FLIPPED);
 	plan_free(p);
 	w[1].has_expected = true;
 	refuses(w, 2, ESTALE, "changed-by-guest");

@@ -7,7 +7,8 @@
  * vCPU out of the range afterwards the flip is made in that same pause. So is one of
  * an instruction on two pages: a CPU fetches it again after the remap, but where KVM
  * interprets it the two pages are read one after the other, and a flip in between was
- * seen to give half of each. Must never flip twice where once will do: a transaction
+ * seen to give half of each. And so is one with data of the guest's, which is written, not
+ * flipped: a page that the guest writes to cannot be copied while it does. Must never flip twice where once will do: a transaction
  * is one flip.
  */
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 bool poke_flipped_pauses(const struct poke_tx *t)
 {
-	return poke_tx_crosses(t) || t->plan->needs_quiescence || t->plan->n_exclusions;
+	return poke_tx_crosses(t) || t->plan->needs_quiescence || t->plan->n_exclusions || poke_plan_has_data(t->plan);
 }
 
 /* One stretch of guest-physical memory, cut at page ends. */
@@ -36,9 +37,24 @@ static size_t pieces(struct backend_flip *out, uint64_t gpa, const uint8_t *byte
 	return n;
 }
 
+/* Paused: where there is data a flip is made in a pause, and its undo before that ends. */
+static int data_all(struct poke_tx *t, bool to_new, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->plan->n_sites && r >= 0; i++) {
+		const struct poke_site *site = &t->plan->sites[i];
+
+		if (site->data)
+			r = poke_site_write(t->backend, site, to_new ? site->new_bytes : site->old_bytes, e);
+	}
+	return r;
+}
+
 static int flip_all(struct poke_tx *t, bool to_new, struct err *e)
 {
 	struct backend_barrier done = { 0 };
+	int r = data_all(t, to_new, e);
 	uint64_t start;
 	size_t n = 0;
 
@@ -46,11 +62,15 @@ static int flip_all(struct poke_tx *t, bool to_new, struct err *e)
 		const struct poke_site *site = &t->plan->sites[i];
 		const uint8_t *bytes = to_new ? site->new_bytes : site->old_bytes;
 
+		if (site->data)
+			continue;
 		n += pieces(t->flips + n, site->gpa, bytes, site->split);
 		n += pieces(t->flips + n, site->gpa_rest, bytes + site->split, (size_t)(site->len - site->split));
 	}
+	if (r < 0 || !n)
+		return r < 0 ? r : 0;
 	start = now_us();
-	int r = t->backend->ops->live->flip(t->backend, t->flips, n, &done, e);
+	r = t->backend->ops->live->flip(t->backend, t->flips, n, &done, e);
 	if (r >= 0)
 		poke_barrier_count(t, &done, TIMELINE_FLIP, start, to_new ? "to new" : "back to old");
 	return r < 0 ? r : 0;

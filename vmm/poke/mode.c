@@ -59,16 +59,21 @@ bool poke_plan_has_data(const struct poke_plan *plan)
 	return false;
 }
 
-/* What the guest keeps with its text must change with it; while a vCPU runs it may write there as well. */
-static const char *data_unfit(const struct poke_plan *p)
+/*
+ * What the guest keeps with its text must change with it; while a vCPU runs it may write there as well. A flip
+ * that is made in a pause can have it.
+ */
+static const char *data_unfit(const struct poke_plan *p, enum poke_mode mode)
 {
-	return poke_plan_has_data(p) ? "the guest's own data changes with its text, and while vCPUs run they may change it too" :
+	bool paused = mode == POKE_MODE_STOPPED || mode == POKE_MODE_FLIPPED;
+
+	return !paused && poke_plan_has_data(p) ? "the guest's own data changes with its text, and while vCPUs run they may change it too" :
 				       NULL;
 }
 
 const char *plan_mode_unfit(const struct poke_plan *p, enum poke_mode mode)
 {
-	const char *unfit = mode == POKE_MODE_STOPPED ? NULL : data_unfit(p);
+	const char *unfit = data_unfit(p, mode);
 
 	if (unfit)
 		return unfit;
@@ -107,13 +112,18 @@ static void mode_take(struct poke_plan *p, enum poke_mode mode, const char *beca
 	snprintf(p->why, sizeof(p->why), "%s%s%s", because ? because : "", because ? "; " : "", merits[mode]);
 }
 
-/* The last one, stopped, is never unfit. */
+/*
+ * The last one, stopped, is never unfit. With data a flip takes the same pause, and more in it: it has to be
+ * asked for.
+ */
 void plan_choose(struct poke_plan *p)
 {
 	const char *because = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
-		const char *why = plan_mode_unfit(p, order[i]);
+		const char *why = order[i] == POKE_MODE_FLIPPED ? data_unfit(p, POKE_MODE_HELD) : NULL;
+
+		why = why ? why : plan_mode_unfit(p, order[i]);
 
 		if (!why) {
 			mode_take(p, order[i], because);
