@@ -21,6 +21,7 @@
 #define PATCHFILE_BYTES_MAX 64	/* bytes one site may replace */
 #define PATCHFILE_SYMBOL_MAX 255
 #define PATCHFILE_EXCLUSIONS_MAX 16
+#define PATCHFILE_PV_TARGET_MAX 127	   /* bytes of the name of an operation's target */
 #define PATCHFILE_OBJECT_MAX 127	   /* bytes of the name of an object file */
 #define PATCHFILE_OBJECT_SIZE_MAX (256u << 10) /* of the object file itself */
 
@@ -43,7 +44,11 @@ enum patch_choice {
 	PATCH_CHOICE_NUMBER,	  /* ... replacement number choice_number */
 	PATCH_CHOICE_NATIVE,	  /* pv_group */
 	PATCH_CHOICE_PARAVIRT,
+	PATCH_CHOICE_TARGETS, /* ... those of pv_target */
 };
+
+/* Operations of group "lock" of a pv_group. */
+enum patch_pv_op { PATCH_PV_LOCK_SLOWPATH, PATCH_PV_UNLOCK, PATCH_PV_PREEMPTED, PATCH_PV_OPS };
 
 /* "symbol", "symbol+0x12", or "0xffffffff81000000". */
 struct patch_place {
@@ -61,6 +66,7 @@ struct patchfile_site {
 	bool enable;		/* static_key */
 	enum patch_choice choice;
 	uint8_t choice_number; /* 1.. */
+	char pv_target[PATCH_PV_OPS][PATCHFILE_PV_TARGET_MAX + 1]; /* functions; "" : stays as it is */
 	uint8_t old_len, new_len;
 	uint8_t old_bytes[PATCHFILE_BYTES_MAX];
 	uint8_t new_bytes[PATCHFILE_BYTES_MAX];

@@ -11,16 +11,20 @@
 #include <string.h>
 
 enum site_key { KEY_AT, KEY_KIND, KEY_VALUE, KEY_TO, KEY_OLD, KEY_NEW, KEY_ENABLE, KEY_CHOOSE, KEY_GROUP,
-		KEY_OBJECT, KEY_SYMBOL };
+		KEY_OBJECT, KEY_SYMBOL, KEY_PV_TARGET, KEY_PV_LAST = KEY_PV_TARGET + PATCH_PV_OPS - 1 };
 
 static const char *const site_keys[] = {
 	[KEY_AT] = "at",   [KEY_KIND] = "kind", [KEY_VALUE] = "value", [KEY_TO] = "to",
 	[KEY_OLD] = "old", [KEY_NEW] = "new",	[KEY_ENABLE] = "enable", [KEY_CHOOSE] = "choose",
-	[KEY_GROUP] = "group", [KEY_OBJECT] = "object", [KEY_SYMBOL] = "symbol", NULL,
+	[KEY_GROUP] = "group", [KEY_OBJECT] = "object", [KEY_SYMBOL] = "symbol",
+	[KEY_PV_TARGET + PATCH_PV_LOCK_SLOWPATH] = "queued_spin_lock_slowpath",
+	[KEY_PV_TARGET + PATCH_PV_UNLOCK] = "queued_spin_unlock",
+	[KEY_PV_TARGET + PATCH_PV_PREEMPTED] = "vcpu_is_preempted", NULL,
 };
 
 #define KINDS "bytes, return, jump, nop, immediate, static_key, static_call, alternative, pv_group or function"
 #define BIT(key) (1u << (key))
+#define PV_TARGETS (((1u << PATCH_PV_OPS) - 1) << KEY_PV_TARGET)
 
 static const struct {
 	unsigned required, optional; /* besides at and kind */
@@ -33,7 +37,7 @@ static const struct {
 	[PATCH_KIND_STATIC_KEY] = { BIT(KEY_ENABLE), 0 },
 	[PATCH_KIND_STATIC_CALL] = { BIT(KEY_TO), 0 },
 	[PATCH_KIND_ALTERNATIVE] = { BIT(KEY_CHOOSE), 0 },
-	[PATCH_KIND_PV_GROUP] = { BIT(KEY_CHOOSE) | BIT(KEY_GROUP), 0 },
+	[PATCH_KIND_PV_GROUP] = { BIT(KEY_CHOOSE) | BIT(KEY_GROUP), PV_TARGETS },
 	[PATCH_KIND_FUNCTION] = { BIT(KEY_OBJECT) | BIT(KEY_SYMBOL), 0 },
 };
 
@@ -108,7 +112,7 @@ static int choice_value(struct yaml_reader *r, const char *text, struct patchfil
 	static const char *const words[] = {
 		[PATCH_CHOICE_ORIGINAL] = "original", [PATCH_CHOICE_REPLACEMENT] = "replacement",
 		[PATCH_CHOICE_NUMBER] = "",	      [PATCH_CHOICE_NATIVE] = "native",
-		[PATCH_CHOICE_PARAVIRT] = "paravirt",
+		[PATCH_CHOICE_PARAVIRT] = "paravirt", [PATCH_CHOICE_TARGETS] = "targets",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
@@ -117,7 +121,7 @@ static int choice_value(struct yaml_reader *r, const char *text, struct patchfil
 			return 0;
 		}
 	if (text[0] < '1' || text[0] > '9' || text[1])
-		return fail_here(r, "choose must be original, replacement or its number (1 to 9), of a pv_group native or paravirt");
+		return fail_here(r, "choose must be original, replacement or its number (1 to 9), of a pv_group native, paravirt or targets");
 	site->choice = PATCH_CHOICE_NUMBER;
 	site->choice_number = (uint8_t)(text[0] - '0');
 	return 0;
@@ -152,6 +156,18 @@ static int symbol_value(struct yaml_reader *r, const char *text, struct patchfil
 	return fail_here(r, "'symbol' must be the name of a function of the object");
 }
 
+static int pv_target_value(struct yaml_reader *r, const char *text, enum patch_pv_op op, struct patchfile_site *site)
+{
+	struct patch_place place;
+
+	if (patch_place_parse(text, &place) < 0 || !place.symbol[0] || place.offset ||
+	    strlen(place.symbol) > PATCHFILE_PV_TARGET_MAX)
+		return yaml_reader_fail(r, yaml_reader_line(r), "'%s' must be the name of a function of the guest's kernel",
+					site_keys[KEY_PV_TARGET + op]);
+	strcpy(site->pv_target[op], place.symbol);
+	return 0;
+}
+
 static int site_value(struct yaml_reader *r, enum site_key key, char *object, struct patchfile_site *site)
 {
 	const char *text = yaml_reader_scalar(r);
@@ -181,8 +197,9 @@ static int site_value(struct yaml_reader *r, enum site_key key, char *object, st
 		return object_value(r, text, object);
 	case KEY_SYMBOL:
 		return symbol_value(r, text, site);
+	default:
+		return pv_target_value(r, text, (enum patch_pv_op)(key - KEY_PV_TARGET), site);
 	}
-	return -EINVAL;
 }
 
 /* Every key the kind needs and none that it would silently ignore. */
@@ -211,12 +228,15 @@ static int check_value(struct yaml_reader *r, const struct patchfile_site *site,
 	return yaml_reader_fail(r, line, "value is out of range: -2147483648 to 4294967295");
 }
 
-static int check_choice(struct yaml_reader *r, const struct patchfile_site *site)
+static int check_choice(struct yaml_reader *r, const struct patchfile_site *site, unsigned seen)
 {
-	bool pv = site->choice == PATCH_CHOICE_NATIVE || site->choice == PATCH_CHOICE_PARAVIRT;
+	bool pv = site->choice >= PATCH_CHOICE_NATIVE;
 
 	if (site->kind == PATCH_KIND_PV_GROUP && !pv)
-		return yaml_reader_fail(r, site->line, "of a pv_group choose native or paravirt");
+		return yaml_reader_fail(r, site->line, "of a pv_group choose native, paravirt or targets");
+	if (site->kind == PATCH_KIND_PV_GROUP && (site->choice == PATCH_CHOICE_TARGETS) != !!(seen & PV_TARGETS))
+		return yaml_reader_fail(r, site->line,
+					"targets of a pv_group's operations are named with 'choose: targets', and only then");
 	if (site->kind == PATCH_KIND_ALTERNATIVE && pv)
 		return yaml_reader_fail(r, site->line, "of an alternative choose original, replacement or its number");
 	return 0;
@@ -230,7 +250,7 @@ static int check_site(struct yaml_reader *r, const struct patchfile_site *site, 
 	if (s == 0)
 		s = check_value(r, site, value_line);
 	if (s == 0)
-		s = check_choice(r, site);
+		s = check_choice(r, site, seen);
 	if (s < 0 || site->kind != PATCH_KIND_BYTES)
 		return s;
 	if (site->old_len != site->new_len)

@@ -45,9 +45,11 @@ static const struct {
 	{ "__raw_callee_save___pv_queued_spin_unlock", TEXT + 0x1c0 },
 	{ "__raw_callee_save___native_vcpu_is_preempted", TEXT + 0x200 },
 	{ "kvm_wait", TEXT + 0x240 },
+	{ "__raw_callee_save___kvm_vcpu_is_preempted", TEXT + 0x260 },
 	{ "end", TEXT + 0x280 },
 	{ "pv_ops", DATA },
 	{ "boot_cpu_data", DATA + 0x800 },
+	{ "pv_lock_hash", DATA + 0xf00 },
 };
 
 const struct guest_facts *guest_facts(const struct guest *guest)
@@ -85,11 +87,12 @@ int guest_read(struct guest *guest, uint64_t gva, void *buf, size_t len, struct 
 int guest_symbol_find(const struct guest *guest, const char *name, uint64_t *ret_addr, char *ret_type, size_t *ret_count)
 {
 	(void)guest;
-	(void)ret_type;
 	(void)ret_count;
 	for (size_t i = 0; i < ARRAY_SIZE(symbols); i++)
 		if (strcmp(symbols[i].name, name) == 0) {
 			*ret_addr = symbols[i].addr;
+			if (ret_type)
+				*ret_type = symbols[i].addr < DATA ? 't' : 'd';
 			return 0;
 		}
 	return -ENOENT;
@@ -220,6 +223,7 @@ static void booted(bool paravirt)
 	pointer(PV_LOCK + 8, paravirt ? 0x1c0 : 0x180);
 	pointer(PV_LOCK + 32, 0x200);
 	memcpy(g.data + 0x800 + 0x40 + 32, &features, 4);
+	memset(g.data + 0xf00, paravirt, 8);
 }
 
 static int setup(void **state)
@@ -395,13 +399,74 @@ static void test_pv_group_refused(void **state)
 	refused(group(PATCH_CHOICE_NATIVE), true, -EOPNOTSUPP, "pv-group");
 }
 
+static struct patchfile_site targets(const char *slow, const char *unlock, const char *preempted)
+{
+	struct patchfile_site site = group(PATCH_CHOICE_TARGETS);
+
+	strcpy(site.pv_target[PATCH_PV_LOCK_SLOWPATH], slow);
+	strcpy(site.pv_target[PATCH_PV_UNLOCK], unlock);
+	strcpy(site.pv_target[PATCH_PV_PREEMPTED], preempted);
+	return site;
+}
+
+static void changes(struct patchfile_site site, size_t wants, size_t exclusions, struct want_list *out)
+{
+	struct err e;
+
+	if (expand(&site, true, out, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(out->n, wants);
+	assert_int_equal(out->n_exclusions, exclusions);
+}
+
+#define NATIVE_SLOW   "native_queued_spin_lock_slowpath"
+#define PV_SLOW	      "__pv_queued_spin_lock_slowpath"
+#define NATIVE_UNLOCK "__raw_callee_save___native_queued_spin_unlock"
+#define PV_UNLOCK     "__raw_callee_save___pv_queued_spin_unlock"
+#define KVM_PREEMPTED "__raw_callee_save___kvm_vcpu_is_preempted"
+
+static void test_pv_targets(void **state)
+{
+	struct want_list out;
+
+	(void)state;
+	changes(targets(PV_SLOW, PV_UNLOCK, ""), 0, 0, &out); /* what it is */
+	/* The slow path alone: its call and its pointer, and the unlock stays one that looks for waiters. */
+	changes(targets(NATIVE_SLOW, "", ""), 2, 4, &out);
+	assert_memory_equal(want_at(&out, TEXT + 0x50)->new_bytes, "\xe8\xab\x00\x00\x00", 5);
+	assert_true(want_at(&out, DATA + PV_LOCK)->data);
+	want_list_clear(&out);
+	/* A hint: nobody is waited for. Native since boot, with a NOP that the call has to replace whole; the feature is set. */
+	changes(targets("", "", KVM_PREEMPTED), 3, 0, &out);
+	assert_int_equal(want_at(&out, TEXT + 0x40)->len, 6);
+	assert_memory_equal(want_at(&out, TEXT + 0x40)->new_bytes, "\xe8\x1b\x02\x00\x00\x90", 6); /* TEXT + 0x260 */
+	assert_memory_equal(want_at(&out, TEXT + 0x40)->expected, "\x31\xc0\x0f\x1f\x40\x00", 6);
+	assert_memory_equal(want_at(&out, FEATURES)->new_bytes, "\x08\x00\x30", 4);
+	want_list_clear(&out);
+}
+
+static void test_pv_targets_refused(void **state)
+{
+	(void)state;
+	refused(targets("", NATIVE_UNLOCK, ""), true, -EOPNOTSUPP, "pv-group"); /* would wake nobody */
+	refused(targets("no_queued_spin_lock_slowpath", "", ""), true, -ENOENT, "pv-group");
+	refused(targets("function", "", ""), true, -EINVAL, "pv-group");
+	refused(targets(PV_UNLOCK, "", ""), true, -EINVAL, "pv-group");
+	refused(targets("", PV_SLOW, ""), true, -EINVAL, "pv-group");
+	refused(targets("", "", PV_UNLOCK), true, -EINVAL, "pv-group");
+	refused(targets("pv_ops", "", ""), true, -EINVAL, "pv-group");
+	booted(false);
+	refused(targets(PV_SLOW, PV_UNLOCK, ""), true, -EOPNOTSUPP, "pv-group"); /* no table of waiters */
+	refused(targets(PV_SLOW, "", ""), true, -EOPNOTSUPP, "pv-group");
+}
+
 #define ON(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON(test_alternative), ON(test_alternative_refused), ON(test_pv_group), ON(test_pv_group_as_it_is),
-		ON(test_pv_group_refused),
+		ON(test_pv_group_refused), ON(test_pv_targets), ON(test_pv_targets_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

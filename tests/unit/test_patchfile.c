@@ -30,9 +30,10 @@ static void test_choices(void **state)
 					 "  - { at: g, kind: alternative, choose: replacement }\n"
 					 "  - { choose: 9, at: h, kind: alternative }\n"
 					 "  - { at: pv_ops, kind: pv_group, group: lock, choose: native }\n"
-					 "  - { choose: paravirt, group: lock, at: pv_ops, kind: pv_group }\n");
+					 "  - { choose: paravirt, group: lock, at: pv_ops, kind: pv_group }\n"
+					 "  - { at: pv_ops, kind: pv_group, group: lock, choose: targets, queued_spin_unlock: f, vcpu_is_preempted: g }\n");
 	static const enum patch_choice want[] = { PATCH_CHOICE_ORIGINAL, PATCH_CHOICE_REPLACEMENT, PATCH_CHOICE_NUMBER,
-						  PATCH_CHOICE_NATIVE, PATCH_CHOICE_PARAVIRT };
+						  PATCH_CHOICE_NATIVE, PATCH_CHOICE_PARAVIRT, PATCH_CHOICE_TARGETS };
 
 	(void)state;
 	assert_int_equal(p->n_sites, ARRAY_SIZE(want));
@@ -41,6 +42,9 @@ static void test_choices(void **state)
 		assert_int_equal(p->sites[i].kind, i < 3 ? PATCH_KIND_ALTERNATIVE : PATCH_KIND_PV_GROUP);
 	}
 	assert_int_equal(p->sites[2].choice_number, 9);
+	assert_string_equal(p->sites[5].pv_target[PATCH_PV_LOCK_SLOWPATH], "");
+	assert_string_equal(p->sites[5].pv_target[PATCH_PV_UNLOCK], "f");
+	assert_string_equal(p->sites[5].pv_target[PATCH_PV_PREEMPTED], "g");
 	patchfile_free(p);
 }
 
@@ -269,6 +273,11 @@ static const struct {
 	{ BAD_SITE("{ at: pv_ops, kind: pv_group, choose: native }"), 4, "needs 'group'" },
 	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: mmu, choose: native }"), 4, "group must be lock" },
 	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: original }"), 4, "of a pv_group choose native" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: targets }"), 4, "named with 'choose: targets'" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: native, queued_spin_unlock: f }"), 4, "and only then" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: targets, queued_spin_unlock: f+0x1 }"), 4, "'queued_spin_unlock' must be the name" },
+	{ BAD_SITE("{ at: pv_ops, kind: pv_group, group: lock, choose: targets, vcpu_is_preempted: 0x1 }"), 4, "must be the name" },
+	{ BAD_SITE("{ at: f, kind: nop, vcpu_is_preempted: g }"), 4, "has no 'vcpu_is_preempted'" },
 	{ BAD_SITE("{ at: f, kind: nop, choose: original }"), 4, "has no 'choose'" },
 	{ BAD_SITE("{ at: f, kind: jump, to: g+1 }"), 4, "'to' must be a symbol" },
 	{ BAD_SITE("{ at: f, kind: function, object: f.o }"), 4, "needs 'symbol'" },

@@ -4,39 +4,25 @@
  * their call sites, the pointers behind them, and what the kernel believes its CPU has (a
  * module that is loaded later is adapted to that). One group so far:
  *
- * lock: queued spinlocks, paravirt to native. A waiter that halts relies on the unlock
+ * lock: queued spinlocks, paravirt to native, or to functions that are named. A waiter that halts relies on the unlock
  * that kicks it, so slow path, unlock and preemption hint change in one transaction, and
  * only while nobody is in a slow path, of either variant: then no lock word holds
  * anything but free or held (the slow value of a hashed, halted waiter is taken back
  * before that waiter leaves), no queue node is in use, and both variants agree on what
  * the lock words say. wait and kick stay: nothing but the paravirt slow paths calls them.
  *
- * Must never make native locks paravirt that were not so at boot: the table that finds
- * a halted waiter (pv_lock_hash) is made then or never.
+ * Must never change one of them without the others that rest on it.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "vmm/guest/vmlinux.h"
-#include "vmm/kind/row.h"
+#include "vmm/kind/pv.h"
 
-#define FEATURE_WORD	8 /* of x86_capability: virtualisation (asm/cpufeatures.h) */
-#define FEATURE_UNLOCK	(FEATURE_WORD * 32 + 20) /* X86_FEATURE_PVUNLOCK */
-#define FEATURE_PREEMPT (FEATURE_WORD * 32 + 21) /* X86_FEATURE_VCPUPREEMPT */
 #define CALL_LEN	6 /* call *disp32(%rip) */
 #define DIRECT_LEN	5 /* call target; a NOP follows */
-
-/* An operation: its pointer in struct pv_lock_ops, what it is natively, and the feature that says it is not. */
-static const struct op {
-	const char *member, *native;
-	unsigned feature; /* whose absence puts native code in place of the call; 0: it stays a call */
-} ops[] = {
-	{ "queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath", 0 },
-	{ "queued_spin_unlock", "__raw_callee_save___native_queued_spin_unlock", FEATURE_UNLOCK },
-	{ "vcpu_is_preempted", "__raw_callee_save___native_vcpu_is_preempted", FEATURE_PREEMPT },
-};
-#define OPS ARRAY_SIZE(ops)
+#define NOP		0x90
 
 /* In which nobody may be. Those a kernel lacks are none. */
 static const struct slow_path {
@@ -53,52 +39,31 @@ static const struct slow_path {
 	{ "kvm_kick_cpu", false },
 };
 
-struct group {
-	const struct kind_context *ctx;
-	const struct kind_image *image;
-	uint64_t pv_ops, features; /* addresses; features: of word FEATURE_WORD of boot_cpu_data */
-	uint32_t offset[OPS];	   /* of the pointers, in pv_ops */
-	uint64_t now[OPS], native[OPS]; /* targets */
-};
-
-static int pv_refuse(uint64_t at, const char *sentence, struct err *e)
-{
-	return err_set_addr(e, ERR_REFUSED, EOPNOTSUPP, "pv-group", at, "%s", sentence);
-}
-
-static int symbol(const struct kind_context *ctx, const char *name, uint64_t *ret, struct err *e)
-{
-	size_t count;
-	char type;
-	int r = guest_symbol_find(ctx->guest, name, ret, &type, &count);
-
-	return r < 0 ? err_set(e, ERR_REFUSED, ENOENT, "pv-group", "the guest's kernel has no symbol %s", name) : 0;
-}
-
 /* Where this kernel keeps the pointers and the feature bits. */
-static int group_place(struct group *g, struct err *e)
+static int group_place(struct pv_group *g, struct err *e)
 {
-	struct guest_member m[2 + OPS] = { { "paravirt_patch_template", "lock", 0 }, { "cpuinfo_x86", "x86_capability", 0 } };
+	struct guest_member m[2 + PATCH_PV_OPS] = { { "paravirt_patch_template", "lock", 0 },
+						    { "cpuinfo_x86", "x86_capability", 0 } };
 	uint64_t cpu = 0;
 
-	for (size_t i = 0; i < OPS; i++)
-		m[2 + i] = (struct guest_member){ "pv_lock_ops", ops[i].member, 0 };
+	for (size_t i = 0; i < PATCH_PV_OPS; i++)
+		m[2 + i] = (struct guest_member){ "pv_lock_ops", pv_lock[i].member, 0 };
 	int r = guest_member_offsets(g->ctx->guest, m, ARRAY_SIZE(m), e);
 	if (r >= 0)
-		r = symbol(g->ctx, "boot_cpu_data", &cpu, e);
-	for (size_t i = 0; i < OPS && r >= 0; i++) {
+		r = pv_symbol(g->ctx, "boot_cpu_data", &cpu, e);
+	for (size_t i = 0; i < PATCH_PV_OPS && r >= 0; i++) {
 		g->offset[i] = m[0].offset + m[2 + i].offset;
-		r = symbol(g->ctx, ops[i].native, &g->native[i], e);
+		r = pv_symbol(g->ctx, pv_lock[i].native, &g->native[i], e);
 	}
-	g->features = cpu + m[1].offset + FEATURE_WORD * sizeof(uint32_t);
+	g->features = cpu + m[1].offset + PV_FEATURE_WORD * sizeof(uint32_t);
 	return r;
 }
 
-static int group_read(struct group *g, struct err *e)
+static int group_read(struct pv_group *g, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < OPS && r >= 0; i++) {
+	for (size_t i = 0; i < PATCH_PV_OPS && r >= 0; i++) {
 		r = guest_read(g->ctx->guest, g->pv_ops + g->offset[i], &g->now[i], sizeof(g->now[i]), e);
 		if (r >= 0 && !guest_is_text(g->ctx->guest, g->now[i], 1))
 			return pv_refuse(g->pv_ops + g->offset[i], "a pointer of pv_ops leads to nothing that is kernel text", e);
@@ -107,7 +72,7 @@ static int group_read(struct group *g, struct err *e)
 }
 
 /* A call in the form the kernel gives it: call target; NOP. */
-static int call_form(const struct group *g, uint64_t at, uint64_t target, uint8_t *out, struct err *e)
+static int call_form(const struct pv_group *g, uint64_t at, uint64_t target, uint8_t *out, struct err *e)
 {
 	ssize_t n = g->ctx->arch->encode_call(out, CALL_LEN, at, target);
 
@@ -118,7 +83,7 @@ static int call_form(const struct group *g, uint64_t at, uint64_t target, uint8_
 }
 
 /* The native code the kernel's file has for this very place, where it has one. */
-static const struct guest_alternative *inlined(const struct group *g, const struct op *op, uint64_t at)
+static const struct guest_alternative *inlined(const struct pv_group *g, const struct pv_op *op, uint64_t at)
 {
 	size_t n;
 	const struct guest_alternative *a = guest_alternatives_at(&g->image->alternatives, at, &n);
@@ -130,17 +95,16 @@ static const struct guest_alternative *inlined(const struct group *g, const stru
 }
 
 /*
- * What takes the place of a call to the paravirt function. The NOP behind that call stays where it is, so that
+ * What a site holds whose operation is `target`. The NOP behind a call stays where it is, so that
  * the site is one old instruction and nobody who returns there is inside: addresses of that kind
  * are all over the stacks of a guest that fights for locks, most of them long out of use.
  */
-static int native_form(const struct group *g, const struct op *op, uint64_t native, uint64_t at, uint8_t *out,
-		       struct err *e)
+static int site_form(const struct pv_group *g, size_t op, uint64_t target, uint64_t at, uint8_t *out, struct err *e)
 {
-	const struct guest_alternative *a = inlined(g, op, at);
+	const struct guest_alternative *a = target == g->native[op] ? inlined(g, &pv_lock[op], at) : NULL;
 
 	if (!a)
-		return call_form(g, at, native, out, e);
+		return call_form(g, at, target, out, e);
 	if (a->replacement_len > DIRECT_LEN)
 		return pv_refuse(at, "native code is longer than the call it is to replace", e);
 	int r = alternative_form(g->ctx, a, false, out, e);
@@ -151,14 +115,14 @@ static int native_form(const struct group *g, const struct op *op, uint64_t nati
 	return 0;
 }
 
-static int site_add(const struct group *g, size_t op, uint64_t at, struct want_list *out, struct err *e)
+static int site_add(const struct pv_group *g, size_t op, uint64_t at, struct want_list *out, struct err *e)
 {
 	struct plan_want w = { .gva = at, .len = DIRECT_LEN, .new_is_code = true, .has_expected = true };
 	uint8_t present[CALL_LEN];
-	int r = native_form(g, &ops[op], g->native[op], at, w.new_bytes, e);
+	int r = site_form(g, op, g->to[op], at, w.new_bytes, e);
 
 	if (r >= 0)
-		r = call_form(g, at, g->now[op], w.expected, e);
+		r = site_form(g, op, g->now[op], at, w.expected, e);
 	if (r >= 0)
 		r = guest_read(g->ctx->guest, at, present, sizeof(present), e);
 	if (r < 0)
@@ -166,24 +130,29 @@ static int site_add(const struct group *g, size_t op, uint64_t at, struct want_l
 	/* Native already, as where the compiler's call is followed by nothing to adapt. */
 	if (alternative_same(g->ctx, present, w.new_bytes, CALL_LEN, at))
 		return 0;
+	/* Native since boot: the kernel filled up with a longer NOP, no half of which may be left. */
+	if (present[DIRECT_LEN] != NOP)
+		w.len = CALL_LEN;
+	if (alternative_same(g->ctx, present, w.expected, CALL_LEN, at))
+		memcpy(w.expected, present, sizeof(present));
 	return want_list_add(out, &w, e);
 }
 
-/* The operation whose pointer is at that offset of pv_ops and that is to change; OPS: none. */
-static size_t op_at(const struct group *g, uint64_t offset)
+/* The operation whose pointer is at that offset of pv_ops and that is to change; PATCH_PV_OPS: none. */
+static size_t op_at(const struct pv_group *g, uint64_t offset)
 {
-	for (size_t i = 0; i < OPS; i++)
-		if (g->offset[i] == offset && g->now[i] != g->native[i])
+	for (size_t i = 0; i < PATCH_PV_OPS; i++)
+		if (g->offset[i] == offset && g->now[i] != g->to[i])
 			return i;
-	return OPS;
+	return PATCH_PV_OPS;
 }
 
 /* What is in text that was freed after boot is nobody's any more. */
-static int call_add(const struct group *g, uint64_t at, size_t len, uint64_t offset, struct want_list *out, struct err *e)
+static int call_add(const struct pv_group *g, uint64_t at, size_t len, uint64_t offset, struct want_list *out, struct err *e)
 {
 	size_t op = op_at(g, offset);
 
-	if (op == OPS || !guest_is_text(g->ctx->guest, at, CALL_LEN))
+	if (op == PATCH_PV_OPS || !guest_is_text(g->ctx->guest, at, CALL_LEN))
 		return 0;
 	if (len != CALL_LEN)
 		return pv_refuse(at, "a call of pv_ops has a form that is not known", e);
@@ -191,7 +160,7 @@ static int call_add(const struct group *g, uint64_t at, size_t len, uint64_t off
 }
 
 /* Up to Linux 6.7 a list of their own, since 6.8 alternatives: call *pv_ops+X(%rip). */
-static int sites_add(const struct group *g, struct want_list *out, struct err *e)
+static int sites_add(const struct pv_group *g, struct want_list *out, struct err *e)
 {
 	const struct guest_pv_calls *calls = &g->image->pv_calls;
 	const struct guest_alternatives *all = &g->image->alternatives;
@@ -220,21 +189,32 @@ static int data_add(uint64_t at, const void *old, const void *new, size_t len, s
 	return memcmp(old, new, len) == 0 ? 0 : want_list_add(out, &w, e);
 }
 
-static int data_all_add(const struct group *g, struct want_list *out, struct err *e)
+/* As the kernel would have it who booted with these targets. */
+static uint32_t features_of(const struct pv_group *g, uint32_t now)
 {
-	uint32_t features = 0, cleared;
-	int r = guest_read(g->ctx->guest, g->features, &features, sizeof(features), e);
+	for (size_t i = 0; i < PATCH_PV_OPS; i++) {
+		uint32_t bit = pv_lock[i].feature ? 1u << (pv_lock[i].feature % 32) : 0;
 
-	cleared = features & ~(1u << (FEATURE_UNLOCK % 32) | 1u << (FEATURE_PREEMPT % 32));
+		now = g->to[i] == g->now[i] ? now : g->to[i] == g->native[i] ? now & ~bit : now | bit;
+	}
+	return now;
+}
+
+static int data_all_add(const struct pv_group *g, struct want_list *out, struct err *e)
+{
+	uint32_t now = 0, become;
+	int r = guest_read(g->ctx->guest, g->features, &now, sizeof(now), e);
+
+	become = features_of(g, now);
 	if (r >= 0)
-		r = data_add(g->features, &features, &cleared, sizeof(features), out, e);
-	for (size_t i = 0; i < OPS && r >= 0; i++)
-		r = data_add(g->pv_ops + g->offset[i], &g->now[i], &g->native[i], sizeof(g->now[i]), out, e);
+		r = data_add(g->features, &now, &become, sizeof(now), out, e);
+	for (size_t i = 0; i < PATCH_PV_OPS && r >= 0; i++)
+		r = data_add(g->pv_ops + g->offset[i], &g->now[i], &g->to[i], sizeof(g->now[i]), out, e);
 	return r;
 }
 
 /* Behind ENDBR64: a CPU that was put back to before an indirect branch still expects one. */
-static int gate_find(const struct group *g, uint64_t at, uint64_t *ret, struct err *e)
+static int gate_find(const struct pv_group *g, uint64_t at, uint64_t *ret, struct err *e)
 {
 	static const uint8_t endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	uint8_t code[sizeof(endbr)];
@@ -245,52 +225,73 @@ static int gate_find(const struct group *g, uint64_t at, uint64_t *ret, struct e
 	return r;
 }
 
-static int exclusion_add(const struct group *g, const struct slow_path *path, struct guest_symbol *s,
+static int exclusion_add(const struct pv_group *g, uint64_t start, bool gated, struct guest_symbol *s,
 			 struct want_list *out, struct err *e)
 {
-	struct poke_exclusion x = { 0 };
+	struct poke_exclusion x = { .start = start };
 	uint64_t size;
-	size_t count;
-	char type;
 	int r = 0;
 
-	if (guest_symbol_find(g->ctx->guest, path->name, &x.start, &type, &count) < 0)
-		return 0;
 	if (guest_symbol_at(g->ctx->guest, x.start, s, &size) < 0 || s->addr != x.start ||
 	    !guest_is_text(g->ctx->guest, x.start, size))
 		return pv_refuse(x.start, "the bounds of a slow path are not known", e);
 	x.end = x.start + size;
-	if (path->gated)
+	if (gated)
 		r = gate_find(g, x.start, &x.gate, e);
 	return r < 0 ? r : want_list_exclude(out, &x, e);
 }
 
-static int exclusions_add(const struct group *g, struct want_list *out, struct err *e)
+/* Whatever else the operations are, or become. */
+static int targets_exclude(const struct pv_group *g, enum patch_pv_op op, bool gated, struct guest_symbol *s,
+			   struct want_list *out, struct err *e)
+{
+	int r = g->now[op] == g->native[op] ? 0 : exclusion_add(g, g->now[op], gated, s, out, e);
+
+	return r < 0 || g->to[op] == g->native[op] ? r : exclusion_add(g, g->to[op], gated, s, out, e);
+}
+
+static int exclusions_add(const struct pv_group *g, struct want_list *out, struct err *e)
 {
 	_cleanup_free_ struct guest_symbol *s = calloc(1, sizeof(*s));
+	uint64_t start;
+	size_t count;
+	char type;
 	int r = 0;
 
 	if (!s)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	for (size_t i = 0; i < ARRAY_SIZE(slow_paths) && r >= 0; i++)
-		r = exclusion_add(g, &slow_paths[i], s, out, e);
-	return r;
+		if (guest_symbol_find(g->ctx->guest, slow_paths[i].name, &start, &type, &count) >= 0)
+			r = exclusion_add(g, start, slow_paths[i].gated, s, out, e);
+	if (r >= 0)
+		r = targets_exclude(g, PATCH_PV_LOCK_SLOWPATH, true, s, out, e);
+	return r < 0 ? r : targets_exclude(g, PATCH_PV_UNLOCK, false, s, out, e);
 }
 
-/* "paravirt" is what a guest is, or it cannot be made so. */
-static int stay_paravirt(const struct group *g, struct err *e)
+/* Whoever asks whether a vCPU is preempted gets a hint, which no lock rests on: that changes at any moment. */
+static bool needs_drain(const struct pv_group *g)
 {
-	if (g->now[0] != g->native[0] && g->now[1] != g->native[1])
+	return g->to[PATCH_PV_LOCK_SLOWPATH] != g->now[PATCH_PV_LOCK_SLOWPATH] ||
+	       g->to[PATCH_PV_UNLOCK] != g->now[PATCH_PV_UNLOCK];
+}
+
+static int wants_add(struct pv_group *g, struct want_list *out, struct err *e)
+{
+	if (memcmp(g->to, g->now, sizeof(g->to)) == 0)
 		return 0;
-	return pv_refuse(g->pv_ops, "the locks are native since boot, so the table that finds a halted waiter (pv_lock_hash) was never "
-			 "made; what a patch made native its revert makes paravirt again", e);
+	int r = image_lists(g->ctx, &g->image, e);
+	if (r >= 0)
+		r = sites_add(g, out, e);
+	if (r >= 0)
+		r = data_all_add(g, out, e);
+	return r < 0 || !needs_drain(g) ? r : exclusions_add(g, out, e);
 }
 
 static int pv_group_expand(const struct kind_context *ctx, const struct patchfile_site *site, const struct function *fn,
 			   uint64_t place, struct want_list *out, struct err *e)
 {
-	struct group g = { .ctx = ctx };
-	int r = symbol(ctx, "pv_ops", &g.pv_ops, e);
+	struct pv_group g = { .ctx = ctx };
+	int r = pv_symbol(ctx, "pv_ops", &g.pv_ops, e);
 
 	(void)fn;
 	if (r >= 0 && place != g.pv_ops)
@@ -300,15 +301,9 @@ static int pv_group_expand(const struct kind_context *ctx, const struct patchfil
 	if (r >= 0)
 		r = group_read(&g, e);
 	if (r < 0 || site->choice == PATCH_CHOICE_PARAVIRT)
-		return r < 0 ? r : stay_paravirt(&g, e);
-	if (g.now[0] == g.native[0] && g.now[1] == g.native[1])
-		return 0;
-	r = image_lists(ctx, &g.image, e);
-	if (r >= 0)
-		r = sites_add(&g, out, e);
-	if (r >= 0)
-		r = data_all_add(&g, out, e);
-	return r < 0 ? r : exclusions_add(&g, out, e);
+		return r < 0 ? r : pv_stay_paravirt(&g, e);
+	r = pv_targets_take(&g, site, e);
+	return r < 0 ? r : wants_add(&g, out, e);
 }
 
 const struct kind_ops kind_pv_group = {

@@ -8,8 +8,8 @@
  * an instruction on two pages: a CPU fetches it again after the remap, but where KVM
  * interprets it the two pages are read one after the other, and a flip in between was
  * seen to give half of each. And so is one with data of the guest's, which is written, not
- * flipped: a page that the guest writes to cannot be copied while it does. Must never flip twice where once will do: a transaction
- * is one flip.
+ * flipped: a page that the guest writes to cannot be copied while it does. Must never flip
+ * twice where once will do: a transaction is one flip.
  */
 #include <errno.h>
 
