@@ -3,9 +3,8 @@
 # What kinds-kvm.sh and churn-kvm.sh share: a stock kernel with the modules of our machines, packed for a host that has
 # KVM, and the script that runs there. Source it after tests/lib.sh.
 
-# VMPOKE_LANE=v: in Bochs, where int3 traps can be had.
-lane=${VMPOKE_LANE:-n}
-[ -n "${VMPOKE_LANE-}" ] || ! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo || lane=native
+lane=n
+! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo || lane=native
 plain_guest=$guest_dir
 
 # The last is one that nobody uses. 6.12 has some built in.

@@ -4,7 +4,7 @@
 # what the guest prints, reverted; then the guest's own use of the same facilities. On this machine's
 # KVM where that runs Linux, else on a host made for it (tests/rig, lane n), where traps are
 # debug registers. kinds-host.sh is the part that runs there. Minutes: only with VMPOKE_FULL=1.
-# VMPOKE_KERNELS="6.1 6.12", VMPOKE_LANE=v: others.
+# VMPOKE_KERNELS=6.12: that one only.
 # Alone: the emulated CPUs of lane n are slow and lose stores as it is (tests/rig/lane-n.sh).
 . "$(dirname "$0")/../lib.sh"
 [ -n "${VMPOKE_FULL-}" ] || { skip "kinds on KVM" "only with VMPOKE_FULL=1"; finish; }
