@@ -9,7 +9,7 @@
 
 #include "protocol/client.h"
 
-#define DAEMON_WAIT_US 5000000ull /* for anything that should take milliseconds */
+#define DAEMON_WAIT_US 30000000ull /* ends a hang: what is waited for should take milliseconds */
 
 struct daemon_program {
 	char dir[64];
