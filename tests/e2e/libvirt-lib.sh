@@ -86,8 +86,11 @@ libvirtd_start() { # HOST
 	"${IN[@]}" "$python" "$root/tests/e2e/libvirt-reap.py" /usr/sbin/libvirtd -f "$libvirtd_conf" \
 		-p "$dir/libvirtd.pid" >>"$dir/libvirtd.out" 2>&1 </dev/null &
 	libvirtd_pid[$1]+=" $!"
-	until_ok "$limit" v "$1" list || why "libvirtd of $1 does not answer: $(tail -n 1 "$dir/libvirtd.out") ($WHY)"
+	until_ok "$limit" libvirtd_settled "$1" $!
+	v "$1" list || why "libvirtd of $1 does not answer: $(tail -n 1 "$dir/libvirtd.out") ($WHY)"
 }
+
+libvirtd_settled() { v "$1" list || process_gone "$2"; } # HOST PID: it answers, or never will
 
 libvirtd_stop() { # HOST: its domains run on
 	local pid
