@@ -201,6 +201,7 @@ static void evidence_print(struct cli *c, json_t *p)
 
 	output_line(o, 6, "rule", output_format(o, "%s, pattern %s, priority %s", output_field(o, p, "rule"), output_field(o, p, "pattern"),
 						output_field(o, p, "priority")));
+	output_line(o, 6, "added by", output_user(o, json_object_get(p, "added_by")));
 	output_line(o, 6, "build-id", output_field(o, p, "build_id"));
 	output_line(o, 6, "since", output_time(o, output_int(p, "since")));
 	if (output_int(p, "tries") > 0)

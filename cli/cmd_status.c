@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* status, verify, history: what is in a guest, whether it is still so, how it came about. */
 #include <errno.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -263,17 +262,6 @@ static json_t *history_args(const struct cli *c)
 	return args;
 }
 
-/* The user's name on this machine, or its number. */
-static const char *by_whom(struct cli *c, json_t *by)
-{
-	json_t *uid = json_object_get(by, "uid");
-	const struct passwd *pw = json_is_integer(uid) ? getpwuid((uid_t)json_integer_value(uid)) : NULL;
-
-	if (!json_is_integer(uid))
-		return "-";
-	return pw ? output_safe(&c->out, pw->pw_name) : output_format(&c->out, "%" JSON_INTEGER_FORMAT, json_integer_value(uid));
-}
-
 static int history_table(struct cli *c, json_t *entries, struct err *e)
 {
 	static const char *const heads[] = { "TIME",     "ID",	     "OPERATION", "PATCH", "RESULT",
@@ -289,7 +277,7 @@ static int history_table(struct cli *c, json_t *entries, struct err *e)
 	json_array_foreach(entries, i, entry) {
 		cells[n++] = output_time(&c->out, output_int(entry, "time"));
 		for (size_t k = 1; k < ARRAY_SIZE(keys); k++)
-			cells[n++] = strcmp(keys[k], "by") == 0 ? by_whom(c, json_object_get(entry, keys[k])) :
+			cells[n++] = strcmp(keys[k], "by") == 0 ? output_user(&c->out, json_object_get(json_object_get(entry, keys[k]), "uid")) :
 								  output_field(&c->out, entry, keys[k]);
 	}
 	output_table(&c->out, heads, ARRAY_SIZE(keys), cells, json_array_size(entries));

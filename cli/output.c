@@ -6,6 +6,7 @@
 #include "cli/output.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,15 @@ bool output_bool(json_t *object, const char *key, bool when_missing)
 	json_t *value = json_object_get(object, key);
 
 	return json_is_boolean(value) ? json_is_true(value) : when_missing;
+}
+
+const char *output_user(struct output *o, json_t *uid)
+{
+	const struct passwd *pw = json_is_integer(uid) ? getpwuid((uid_t)json_integer_value(uid)) : NULL;
+
+	if (!json_is_integer(uid))
+		return "-";
+	return pw ? output_safe(o, pw->pw_name) : output_format(o, "%" JSON_INTEGER_FORMAT, json_integer_value(uid));
 }
 
 const char *output_time(struct output *o, json_int_t seconds)

@@ -49,6 +49,9 @@ bool output_bool(json_t *object, const char *key, bool when_missing);
 /* UTC, "2026-11-21T12:00:00Z"; "-" when zero (missing) or out of range. */
 const char *output_time(struct output *o, json_int_t seconds);
 
+/* The name this machine has for a uid, or its number; "-" when it is none. */
+const char *output_user(struct output *o, json_t *uid);
+
 /* "0f1f44" as "0f 1f 44", the way patch files write bytes. */
 const char *output_bytes(struct output *o, json_t *object, const char *key);
 

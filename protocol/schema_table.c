@@ -121,6 +121,7 @@
 	{ "patch", SCHEMA_STR, optional, .doc = "name of the patch" }, \
 	{ "priority", SCHEMA_INT, optional, .doc = "the higher goes in first" }, \
 	{ "added_at", SCHEMA_INT, optional, .doc = "when" }, \
+	{ "added_by", SCHEMA_INT, true, .doc = "uid of whoever did, by whose rights it is applied" }, \
 	{ "build_id", SCHEMA_STR, true, .doc = "only kernels that match it" }, \
 	{ "description", SCHEMA_STR, true, .doc = "of the patch" }
 #define RET_RULE	  RULE_MEMBERS(false)
@@ -129,7 +130,7 @@
 /* Installed patches of one VM, wherever that is told. */
 #define RET_DESIRED \
 	{ "desired", SCHEMA_ARRAY, \
-	  .doc = "in order: objects {patch, state, rule, pattern, priority, build_id?, since, tries, why?, refusal?}; state is waiting " \
+	  .doc = "in order: objects {patch, state, rule, pattern, priority, added_by?, build_id?, since, tries, why?, refusal?}; state is waiting " \
 		 "(for the VM, its kernel, or its turn), applied, present (the guest holds these bytes, and not from vmpoke), refused " \
 		 "(until the next boot), reverted (somebody took it out; until the next boot), other-kernel or attention" }, \
 	{ "as_desired", SCHEMA_BOOL, .doc = "each is applied, present or for another kernel" }, \

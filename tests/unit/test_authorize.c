@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include "protocol/util.h"
 #include "tests/fake/daemon_program.h"
 #include "vmm/control/audit.h"
+#include "vmm/control/author.h"
 
 static struct daemon_program program;
 
@@ -294,6 +296,139 @@ static void test_reload_without(void **state)
 	qmp_client_free(rw);
 }
 
+#define RULE_TEXT "vmpoke: 1\nname: p\nsites:\n  - { at: f, kind: return, value: 1 }\n"
+
+/* What rule 1 has come to in a VM; a new reference. */
+static json_t *rule_await(struct qmp_client *c, const char *vm, const char *state)
+{
+	for (uint64_t end = now_us() + 60 * 1000000ull; now_us() < end; poll(NULL, 0, 20)) {
+		json_t *o = call_ok(c, "query-desired", json_pack("{s:s}", "vm", vm));
+		json_t *p = json_incref(json_array_get(json_object_get(o, "desired"), 0));
+
+		json_decref(o);
+		if (strcmp(get_str(p, "state"), state) == 0)
+			return p;
+		json_decref(p);
+	}
+	fail_msg("rule 1 does not become '%s' in %s", state, vm);
+	return NULL;
+}
+
+static void reload(unsigned times)
+{
+	kill(program.pid, SIGHUP);
+	log_await("SIGHUP: policy with", times);
+}
+
+/* A rule is applied by the rights its author has then; in which VMs, too. */
+static void test_author(void **state)
+{
+	(void)state;
+	write_config("[allow us]\nusers = %u\nmay = *\noverrides = *\n", getuid());
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	json_t *o = call_ok(rw, "rule-add", json_pack("{s:s, s:s}", "pattern", "ok*", "text", RULE_TEXT));
+	assert_int_equal(get_int(o, "added_by"), getuid());
+	json_decref(o);
+	write_config("[allow us]\nusers = %u\nmay = monitor manage check\n[allow some]\nusers = %u\nmay = rules\nvms = ok2\n", getuid(), getuid());
+	reload(1);
+	json_decref(add_vm(rw, "ok1"));
+	o = rule_await(rw, "ok1", "refused");
+	assert_non_null(strstr(get_str(o, "why"), "whoever added rule 1 may not do so now: uid"));
+	assert_non_null(strstr(get_str(o, "why"), "(class rules) to 'ok1'"));
+	assert_string_equal(get_str(o, "refusal"), "policy");
+	json_decref(o);
+	o = audit_last();
+	assert_string_equal(get_str(o, "result"), "refused");
+	assert_string_equal(get_str(o, "allowed_by"), "install-rule-1");
+	assert_string_equal(get_str(o, "rule"), "policy");
+	json_decref(o);
+	json_decref(add_vm(rw, "ok2"));
+	json_decref(rule_await(rw, "ok2", "applied"));
+	write_config("[allow us]\nusers = %u\nmay = *\n", getuid());
+	reload(2);
+	json_decref(rule_await(rw, "ok1", "applied")); /* judged anew, without another boot */
+	qmp_client_free(rw);
+}
+
+/* Sets or (NULL) takes away the author of rule 1, while no daemon runs. */
+static void author_edit(json_t *uid)
+{
+	char path[128];
+
+	daemon_program_path(&program, "state/rules/1.json", path, sizeof(path));
+	json_t *o = json_load_file(path, 0, NULL);
+	assert_non_null(o);
+	if (uid)
+		json_object_set_new(o, "added_by", uid);
+	else
+		json_object_del(o, "added_by");
+	assert_int_equal(json_dump_file(o, path, 0), 0);
+	json_decref(o);
+}
+
+/* Rules of before authors were noted, and of users that are not there (any more). */
+static void test_author_unknown(void **state)
+{
+	(void)state;
+	write_config("[policy]\nunsigned = allow\n[allow us]\nusers = %u\nmay = *\n[allow them]\ngroups = 0\nmay = rules\n", getuid());
+	daemon_program_start(&program);
+	struct qmp_client *rw = daemon_program_connect(&program, false);
+	json_decref(call_ok(rw, "rule-add", json_pack("{s:s, s:s}", "pattern", "ok*", "text", RULE_TEXT)));
+	json_decref(add_vm(rw, "ok"));
+	json_decref(rule_await(rw, "ok", "applied"));
+	qmp_client_free(rw);
+	assert_int_equal(daemon_program_stop(&program), 0);
+	author_edit(NULL);
+	daemon_program_start(&program);
+	rw = daemon_program_connect(&program, false);
+	json_decref(add_vm(rw, "ok2"));
+	json_t *o = rule_await(rw, "ok2", "refused");
+	assert_string_equal(get_str(o, "why"), "it is not known who added rule 1; add it again");
+	json_decref(o);
+	/* Who adds it again answers for it. */
+	json_decref(call_ok(rw, "rule-add", json_pack("{s:s, s:s}", "pattern", "ok*", "text", RULE_TEXT)));
+	json_decref(rule_await(rw, "ok2", "applied"));
+	qmp_client_free(rw);
+	assert_int_equal(daemon_program_stop(&program), 0);
+	author_edit(json_integer(987654));
+	daemon_program_start(&program);
+	rw = daemon_program_connect(&program, false);
+	json_decref(add_vm(rw, "ok3"));
+	o = rule_await(rw, "ok3", "refused");
+	assert_non_null(strstr(get_str(o, "why"), "uid 987654 may do nothing here"));
+	json_decref(o);
+	/* Without a policy anybody may, known or not. */
+	qmp_client_free(rw);
+	assert_int_equal(daemon_program_stop(&program), 0);
+	author_edit(NULL);
+	write_config("%s", "");
+	daemon_program_start(&program);
+	rw = daemon_program_connect(&program, false);
+	json_decref(rule_await(rw, "ok3", "applied"));
+	qmp_client_free(rw);
+}
+
+static void test_author_groups(void **state)
+{
+	const struct passwd *pw = getpwuid(0);
+	struct peer p;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(author_read(987654, &p, &e), 0); /* of no user */
+	assert_int_equal(p.uid, 987654);
+	assert_true(p.n_groups == 0 && !peer_in_group(&p, 0));
+	peer_clear(&p);
+	if (!pw)
+		skip();
+	gid_t gid = pw->pw_gid;
+	assert_int_equal(author_read(0, &p, &e), 0);
+	assert_true(peer_in_group(&p, gid));
+	assert_false(peer_in_group(&p, 987654));
+	peer_clear(&p);
+}
+
 /* A mistake in the file or among the keys: no start, and the sentence names the place. */
 static void test_bad_start(void **state)
 {
@@ -429,6 +564,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_uuid, init, stop),
 		cmocka_unit_test_setup_teardown(test_reload, init, stop),
 		cmocka_unit_test_setup_teardown(test_reload_without, init, stop),
+		cmocka_unit_test_setup_teardown(test_author, init, stop),
+		cmocka_unit_test_setup_teardown(test_author_unknown, init, stop),
+		cmocka_unit_test(test_author_groups),
 		cmocka_unit_test_setup_teardown(test_bad_start, init, stop),
 		cmocka_unit_test_setup_teardown(test_no_audit_no_deed, init, stop),
 		cmocka_unit_test_setup_teardown(test_flood, init, stop),

@@ -86,8 +86,10 @@ static void test_rules(void **state)
 		  "3\t0\tweb*\t-\tp1\t4 applied, 1 refused\n", "" },
 		{ "status: not as desired", { "status", "web1", "--why" },
 		  { { "query-patches", VM, "\"return\": {\"vm\": \"web1\", \"patches\": [], \"as_desired\": false, \"desired\": [{\"patch\": \"p1\", "
-		      "\"state\": \"refused\", \"why\": \"w\", \"refusal\": \"kprobe\", \"tries\": 2, \"rule\": 3, \"pattern\": \"web*\", \"priority\": 0}]}" } }, 3,
-		  "vm: web1\n  patches: none\n\n  installed:\n    p1: refused: w\n      rule: 3, pattern web*, priority 0\n      tries: 2\n      refused by: kprobe\n", "" },
+		      "\"state\": \"refused\", \"why\": \"w\", \"refusal\": \"kprobe\", \"tries\": 2, \"rule\": 3, \"pattern\": \"web*\", \"priority\": 0, "
+		      "\"added_by\": 987654}]}" } }, 3,
+		  "vm: web1\n  patches: none\n\n  installed:\n    p1: refused: w\n      rule: 3, pattern web*, priority 0\n"
+		  "      added by: 987654\n      tries: 2\n      refused by: kprobe\n", "" },
 		{ "status: as desired", { "status", "web1", "--json" },
 		  { { "query-patches", VM, "\"return\": {\"vm\": \"web1\", \"patches\": [], \"as_desired\": true}" } }, 0, NULL, "" },
 	};

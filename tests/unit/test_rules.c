@@ -16,6 +16,7 @@
 static char dir[64];
 static struct rules rules;
 static unsigned broken;
+static uid_t author = 1000;
 
 static void on_broken(struct rules_report *report, const char *file, const struct err *e)
 {
@@ -66,7 +67,7 @@ static json_t *apply_of(const char *name)
 /* rules_add() of a patch of that name. */
 static int add(const char *pattern, const char *patch, int priority, const char *build_id, struct err *e)
 {
-	struct rule want = { .priority = priority, .added_at = 1 }, *r = NULL;
+	struct rule want = { .priority = priority, .added_at = 1, .has_author = true, .author = author }, *r = NULL;
 	json_t *apply = apply_of(patch);
 
 	snprintf(want.pattern, sizeof(want.pattern), "%s", pattern);
@@ -101,6 +102,8 @@ static void test_order_and_restart(void **state)
 	expect_order("2:b 1:a 3:a 4:c");
 	assert_int_equal(add("web*", "a", 0, "", &e), 0); /* it was so before */
 	assert_int_equal(add("web*", "c", 9, "", &e), 1); /* changed, same number */
+	author = 1001;
+	assert_int_equal(add("web*", "c", 9, "", &e), 1); /* the same, and another one answers for it */
 	expect_order("4:c 2:b 1:a 3:a");
 	rules_done(&rules);
 	open_rules();
@@ -110,6 +113,8 @@ static void test_order_and_restart(void **state)
 	assert_non_null(r);
 	assert_string_equal(r->build_id, "3f*");
 	assert_string_equal(r->description, "d");
+	assert_true(r->has_author && r->author == 1000);
+	assert_true(rules_find_patch(&rules, "web*", "c")->author == 1001);
 	json_t *args = NULL, *want = apply_of("a");
 	assert_int_equal(rule_arguments(&rules, r, &args, &e), 0);
 	assert_true(json_equal(args, want));

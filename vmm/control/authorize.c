@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "vmm/control/author.h"
 #include "vmm/control/daemon.h"
 #include "vmm/control/session.h"
 #include "vmm/control/trust.h"
@@ -200,41 +201,53 @@ int authorize(struct daemon *d, struct session *s, const struct schema_command *
 	return worth_noting(x->class) ? audit_write(&d->audit, x, AUDIT_ALLOWED, NULL, e) : 0;
 }
 
-/* Nobody in particular asks: unsigned is what somebody may have unsigned. */
-static bool unsigned_allowed(const struct policy *p)
+/* Whoever added it may have lost the right since, and unsigned patches theirs. */
+static int decide_author(struct daemon *d, const struct rule *rule, struct policy_request *r, struct err *e)
 {
-	bool allowed = p->unsigned_ok;
+	const struct policy *policy = &d->config->policy;
+	struct peer author = { 0 };
+	const char *ignored;
 
-	for (size_t i = 0; i < p->n_rules; i++)
-		allowed |= p->rules[i].unsigned_set && p->rules[i].unsigned_ok;
-	return allowed;
+	if (policy->n_rules && !rule->has_author)
+		return err_set(e, ERR_REFUSED, EACCES, "policy", "it is not known who added rule %u; add it again", rule->number);
+	int error = policy->n_rules ? author_read(rule->author, &author, e) : 0;
+	if (error < 0)
+		return error;
+	r->peer = &author;
+	error = policy_decide(policy, r, &ignored, e);
+	if (error < 0 && strcmp(e->rule, "unsigned") != 0)
+		err_prefix(e, "whoever added rule %u may not do so now", rule->number);
+	r->peer = NULL;
+	peer_clear(&author);
+	return error;
 }
 
-static int decide_rule(struct daemon *d, struct audit_entry *x, json_t *args, struct err *e)
+static int decide_rule(struct daemon *d, struct audit_entry *x, const struct rule *rule, json_t *args, struct err *e)
 {
 	struct trust_store store = { .keys = d->keys, .serials_fd = d->serials_fd, .now = (int64_t)time(NULL) };
-	struct policy_request r = { .vm = x->vm };
+	const struct schema_command *cmd = schema_command_find("patch-apply");
+	struct policy_request r = { .class = SCHEMA_CLASS_RULES, .vm = x->vm, .overrides = arg_overrides(cmd, args) };
 	struct trust_result trust = { 0 };
 
-	int error = entry_patch(d, x, schema_command_find("patch-apply"), args, &r, e);
+	int error = entry_patch(d, x, cmd, args, &r, e);
 	if (error == 0)
 		error = check_signature(&store, x, args, &r, &trust, e);
-	if (error == 0 && !trust.is_signed && !unsigned_allowed(&d->config->policy))
-		error = err_set(e, ERR_REFUSED, EACCES, "unsigned", "the patch is not signed, and unsigned patches are not allowed here");
+	if (error == 0)
+		error = decide_author(d, rule, &r, e);
 	if (error == 0 && trust.is_signed)
 		error = trust_take(&store, &trust, e);
 	return error;
 }
 
-int authorize_rule(struct daemon *d, const char *vm, unsigned rule, json_t *args, struct audit_entry *ret, struct err *e)
+int authorize_rule(struct daemon *d, const char *vm, const struct rule *rule, json_t *args, struct audit_entry *ret, struct err *e)
 {
 	struct audit_entry *x = ret;
 
 	*x = (struct audit_entry){ .pid = getpid(), .uid = geteuid(), .gid = getegid(), .command = "patch-apply",
 				   .class = SCHEMA_CLASS_APPLY };
 	snprintf(x->vm, sizeof(x->vm), "%s", vm);
-	int r = decide_rule(d, x, args, e);
-	snprintf(x->rule, sizeof(x->rule), "install-rule-%u", rule);
+	int r = decide_rule(d, x, rule, args, e);
+	snprintf(x->rule, sizeof(x->rule), "install-rule-%u", rule->number);
 	if (r < 0) {
 		audit_write(&d->audit, x, AUDIT_REFUSED, e, NULL);
 		return r;

@@ -11,6 +11,7 @@
 
 struct audit_entry;
 struct daemon;
+struct rule;
 struct session;
 
 /* Before the arguments are looked at: control-ro.sock takes little. -EACCES, ERR_REFUSED, rule "read-only". */
@@ -23,11 +24,11 @@ int authorize_socket(struct daemon *d, struct session *s, const struct schema_co
 int authorize(struct daemon *d, struct session *s, const struct schema_command *cmd, json_t *args, struct err *e);
 
 /*
- * The same for what an install rule has vmpoked apply (args: of patch-apply), whose author was authorized when it was
- * added: is it still signed by somebody we trust, not expired, and meant for this VM? rule: of its number. *ret is for
+ * The same for what an install rule has vmpoked apply (args: of patch-apply): may its author have it in this VM now, by
+ * the present policy, and is it still signed by somebody we trust, not expired, and meant for this VM? *ret is for
  * whoever reports how it ended.
  */
-int authorize_rule(struct daemon *d, const char *vm, unsigned rule, json_t *args, struct audit_entry *ret, struct err *e);
+int authorize_rule(struct daemon *d, const char *vm, const struct rule *rule, json_t *args, struct audit_entry *ret, struct err *e);
 
 /* May this client be told of that VM? */
 bool authorize_sees(const struct daemon *d, const struct session *s, const char *vm);

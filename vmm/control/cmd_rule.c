@@ -32,12 +32,12 @@ static json_int_t count_matches(const struct daemon *d, const struct rule *r)
 	return n;
 }
 
-static int rule_from_args(json_t *args, struct rule *ret, json_t **ret_apply, struct err *e)
+static int rule_from_args(const struct session *s, json_t *args, struct rule *ret, json_t **ret_apply, struct err *e)
 {
 	const char *pattern = json_string_value(json_object_get(args, "pattern"));
 	const char *build_id = json_string_value(json_object_get(args, "build-id"));
 	struct rule r = { .priority = (int)json_integer_value(json_object_get(args, "priority")),
-			  .added_at = (json_int_t)time(NULL) };
+			  .added_at = (json_int_t)time(NULL), .has_author = true, .author = s->peer.uid };
 
 	snprintf(r.pattern, sizeof(r.pattern), "%s", pattern); /* the schema bounds both */
 	snprintf(r.build_id, sizeof(r.build_id), "%s", build_id ? build_id : "");
@@ -58,7 +58,7 @@ int cmd_rule_add(struct daemon *d, struct session *s, const struct schema_comman
 	struct rule want, *r;
 
 	(void)cmd;
-	int changed = rule_from_args(args, &want, &apply, e);
+	int changed = rule_from_args(s, args, &want, &apply, e);
 	if (changed == 0)
 		changed = rules_add(&d->rules, &want, apply, &r, e);
 	if (changed < 0)

@@ -139,6 +139,7 @@ int daemon_start(struct daemon *d, sd_event *event, const struct daemon_options 
 
 void daemon_reconfigure(struct daemon *d, struct config *config, struct keys *keys)
 {
+	struct vm *vm;
 	struct err e;
 
 	config_free(d->config);
@@ -147,6 +148,8 @@ void daemon_reconfigure(struct daemon *d, struct config *config, struct keys *ke
 	d->keys = keys;
 	if (audit_reopen(&d->audit, &e) < 0)
 		log_msg(LOG_ERR, NULL, "%s; the one that is open is written to", e.text);
+	LIST_FOREACH(vm, &d->vms, link)
+		desired_policy_changed(vm);
 }
 
 static int on_stop_timer(sd_event_source *s, uint64_t usec, void *userdata)

@@ -90,6 +90,8 @@ static json_t *patch_json(const struct vm *vm, const struct desired_patch *p)
 		json_object_set_new(o, "pattern", json_string(r->pattern));
 	if (r)
 		json_object_set_new(o, "priority", json_integer(r->priority));
+	if (r && r->has_author)
+		json_object_set_new(o, "added_by", json_integer((json_int_t)r->author));
 	if (r && r->build_id[0])
 		json_object_set_new(o, "build_id", json_string(r->build_id));
 	add_why(o, &p->why);
@@ -206,6 +208,20 @@ void desired_rules_changed(struct vm *vm, unsigned number)
 	d->asked = false; /* what a new rule wants may be in already */
 	d->probed = false; /* and it may not be for this kernel */
 	d->tries = 0;
+	desired_run(vm);
+}
+
+/* -EACCES is what policy.h, trust.h and serials.h refuse with. */
+void desired_policy_changed(struct vm *vm)
+{
+	struct desired *d = &vm->desired;
+
+	for (size_t i = 0; i < d->n; i++) {
+		struct desired_patch *p = &d->list[i];
+
+		if (p->state == DESIRED_REFUSED && p->why.kind == ERR_REFUSED && p->why.error == EACCES)
+			desired_set(vm, p, DESIRED_WAITING, NULL);
+	}
 	desired_run(vm);
 }
 

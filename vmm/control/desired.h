@@ -73,6 +73,9 @@ void desired_forget(struct vm *vm);
 /* The rules have changed: number is the one that has, 0 for none in particular. */
 void desired_rules_changed(struct vm *vm, unsigned number);
 
+/* So has the policy, or whose signatures count: what was refused by them is judged anew. */
+void desired_policy_changed(struct vm *vm);
+
 /* What the worker reports: it is ready, its VM's state, GUEST_RESET, PATCH_STATUS_CHANGE. */
 void desired_ready(struct vm *vm);
 void desired_event(struct vm *vm, const char *name, json_t *data);

@@ -313,7 +313,7 @@ static int apply_start(struct vm *vm, const struct desired_patch *p, struct err 
 	json_auto_t *args = json_copy(stored);
 	if (!args || json_object_set_new(args, "vm", json_string(vm->entry.name)) < 0)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
-	error = authorize_rule(vm->daemon, vm->entry.name, r->number, args, &asked, e);
+	error = authorize_rule(vm->daemon, vm->entry.name, r, args, &asked, e);
 	if (error < 0)
 		return error;
 	d->listener.done = on_applied;

@@ -73,6 +73,8 @@ json_t *rule_json(const struct rule *r)
 	json_t *o = json_pack("{s:I, s:s, s:s, s:i, s:I}", "rule", (json_int_t)r->number, "pattern", r->pattern, "patch", r->patch,
 			      "priority", r->priority, "added_at", r->added_at);
 
+	if (r->has_author)
+		json_object_set_new(o, "added_by", json_integer((json_int_t)r->author));
 	if (r->build_id[0])
 		json_object_set_new(o, "build_id", json_string(r->build_id));
 	if (r->description[0])
@@ -150,6 +152,17 @@ static bool text_take(json_t *o, const char *key, char *out, size_t cap)
 	return true;
 }
 
+/* A file that names nobody is older than this; one that names no user is none of ours. */
+static bool author_take(json_t *o, struct rule *r)
+{
+	json_t *value = json_object_get(o, "added_by");
+	json_int_t uid = json_integer_value(value);
+
+	r->has_author = value;
+	r->author = (uid_t)uid;
+	return !value || (json_is_integer(value) && uid >= 0 && uid < UINT32_MAX);
+}
+
 static int rule_parse(json_t *o, unsigned number, struct rule *ret, struct err *e)
 {
 	json_int_t named = json_integer_value(json_object_get(o, "rule"));
@@ -158,7 +171,7 @@ static int rule_parse(json_t *o, unsigned number, struct rule *ret, struct err *
 
 	if (!text_take(o, "pattern", r.pattern, sizeof(r.pattern)) || !text_take(o, "patch", r.patch, sizeof(r.patch)) ||
 	    !text_take(o, "build_id", r.build_id, sizeof(r.build_id)) ||
-	    !text_take(o, "description", r.description, sizeof(r.description)) || !patch_name_valid(r.patch) ||
+	    !text_take(o, "description", r.description, sizeof(r.description)) || !patch_name_valid(r.patch) || !author_take(o, &r) ||
 	    named != (json_int_t)number || !json_is_string(json_object_get(json_object_get(o, "apply"), "text")))
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "not an install rule");
 	int error = rule_check(&r, e);
@@ -289,7 +302,7 @@ static bool same_rule(const struct rules *rules, const struct rule *a, const str
 	json_auto_t *stored = NULL;
 	struct err ignored;
 
-	return a->priority == b->priority && strcmp(a->build_id, b->build_id) == 0 &&
+	return a->priority == b->priority && a->has_author == b->has_author && a->author == b->author && strcmp(a->build_id, b->build_id) == 0 &&
 	       rule_arguments(rules, a, &stored, &ignored) == 0 && json_equal(stored, apply);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "protocol/err.h"
 #include "protocol/patchfile.h"
@@ -29,6 +30,8 @@ struct rule {
 	char build_id[RULE_BUILD_ID_MAX + 1];	/* glob over the build-id of the guest's kernel, hex; "" for any */
 	int priority;				/* the higher goes in first */
 	json_int_t added_at;			/* seconds since 1970 */
+	bool has_author;			/* false: of a vmpoked that did not note it */
+	uid_t author;				/* by whose rights it is applied */
 };
 
 struct rules {
@@ -50,7 +53,7 @@ void rules_done(struct rules *rules);
 /*
  * Adds a rule, or changes the one of the same pattern and patch; on the disk when it returns. apply: what patch-apply
  * is given when the time comes ("text" and whatever else; borrowed), opaque but for the text, which must be a patch file.
- * 1: added or changed, 0: it was so before. ERR_USAGE; ERR_REFUSED "limit".
+ * Who adds what another one had added is its author from then on. 1: added or changed, 0: it was so before. ERR_USAGE; ERR_REFUSED "limit".
  */
 int rules_add(struct rules *rules, const struct rule *want, json_t *apply, struct rule **ret, struct err *e);
 
@@ -67,7 +70,7 @@ bool rule_fits_kernel(const struct rule *r, const char *build_id);
 /* The stored arguments of patch-apply; new reference. */
 int rule_arguments(const struct rules *rules, const struct rule *r, json_t **ret, struct err *e);
 
-/* {rule, pattern, patch, priority, build_id?, description?, added_at} */
+/* {rule, pattern, patch, priority, build_id?, description?, added_at, added_by?} */
 json_t *rule_json(const struct rule *r);
 
 /* Checks pattern, build-id and priority. ERR_USAGE. */
