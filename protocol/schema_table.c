@@ -573,6 +573,8 @@ const struct schema_event schema_event_table[] = {
 	{ "WORKER_READY", "A worker has finished recovery and answers requests.",
 	  .data = { RET_VM,
 		    { "state", SCHEMA_STR, .doc = "as in query-vm" },
+		    { "reason", SCHEMA_STR, true, .doc = "as in query-vm" },
+		    { "refusal", SCHEMA_STR, true, .doc = "the rule, where the VM is not reached because that is refused" },
 		    { "recovered", SCHEMA_INT, .doc = "unfinished operations found and settled" } } },
 	{ .name = NULL },
 };

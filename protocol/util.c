@@ -124,6 +124,16 @@ int read_file(const char *path, size_t max, char **ret, size_t *ret_len)
 	return 0;
 }
 
+int unix_served_by(int fd, uid_t uid)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return -errno;
+	return peer.uid == uid ? 0 : -EACCES;
+}
+
 int unix_connect(const char *path, uint64_t timeout_us)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };

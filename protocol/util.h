@@ -82,4 +82,7 @@ int read_file(const char *path, size_t max, char **ret, size_t *ret_len);
  */
 int unix_connect(const char *path, uint64_t timeout_us);
 
+/* 0, or -EACCES unless the process that listens at the far end of a connected unix socket did so as uid. -errno. */
+int unix_served_by(int fd, uid_t uid);
+
 #endif

@@ -43,6 +43,8 @@ struct backend_target {
 	const char *qmp;	 /* path of QEMU's QMP socket */
 	const char *gdb;	 /* path of a gdbstub socket, or NULL: started through the monitor */
 	const char *runtime_dir; /* where a stub socket of ours may be made */
+	bool has_user;		 /* then only processes of this user count, whatever the paths lead to */
+	uid_t user;
 };
 
 struct backend_info {

@@ -26,6 +26,7 @@ static const struct option options[] = {
 	{ "name", required_argument, NULL, 'n' },
 	{ "qmp", required_argument, NULL, 'q' },
 	{ "gdb", required_argument, NULL, 'g' },
+	{ "user", required_argument, NULL, 'u' },
 	{ "agent", required_argument, NULL, 'A' },
 	{ "state-dir", required_argument, NULL, 's' },
 	{ "runtime-dir", required_argument, NULL, 'r' },
@@ -97,6 +98,16 @@ static int parse_fd(const char *text)
 	return *text && !*end && fd >= 0 && fd < 65536 ? (int)fd : -1;
 }
 
+static bool user_take(struct session *s, const char *text)
+{
+	char *end;
+	unsigned long long uid = strtoull(text, &end, 10);
+
+	s->target.has_user = true;
+	s->target.user = (uid_t)uid;
+	return text[0] >= '0' && text[0] <= '9' && !*end && uid < UINT32_MAX;
+}
+
 /* Either a VM of another VMM or one of our own. */
 static bool options_complete(const struct session *s, const struct machine_options *m, bool listens)
 {
@@ -116,6 +127,10 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 		case 'n': s->target.vm = optarg; break;
 		case 'q': s->target.qmp = optarg; break;
 		case 'g': s->target.gdb = optarg; break;
+		case 'u':
+			if (!user_take(s, optarg))
+				return -1;
+			break;
 		case 'A':
 			if (worker_agent_configure(s, optarg, NULL) < 0)
 				return -1;

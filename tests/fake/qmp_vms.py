@@ -93,7 +93,10 @@ class Server:
         self.poll.unregister(vm.listener)  # the next one waits, as with QEMU
         self.poll.register(vm.client, selectors.EVENT_READ, (self.read, vm))
         vm.pending = b""
-        vm.tell(GREETING)
+        try:
+            vm.tell(GREETING)
+        except OSError:
+            pass  # left already; read() sees it
 
     def read(self, vm):
         data = b""

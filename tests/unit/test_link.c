@@ -205,6 +205,13 @@ static void test_socket_path(void **state)
 	assert_non_null(strstr(e.text, path));
 	assert_int_equal(listen(server, 1), 0);
 	assert_int_equal(link_find("virtio-serial")->probe(&target, why, sizeof(why)), 1);
+	/* Somebody else's socket is not for who registered the VM. */
+	target.has_user = true;
+	target.user = getuid() + 1;
+	assert_int_equal(link_find("virtio-serial")->open(&target, &link, &e), -EACCES);
+	assert_string_equal(e.rule, "foreign-socket");
+	close(accept(server, NULL, NULL));
+	target.user = geteuid();
 	assert_int_equal(link_find("virtio-serial")->open(&target, &link, &e), 0);
 	_cleanup_close_ int peer = accept(server, NULL, NULL);
 	assert_int_equal(write(peer, "q", 1), 1);

@@ -176,12 +176,19 @@ static void test_owner(void **state)
 	assert_string_equal(entry.uuid, "");
 	assert_string_equal(entry.origin, "");
 	assert_int_equal(registry_entry_set_owner(&entry, "4DEA22B3-1d52-d8f3-2516-782e98ab3fa0", "libvirt:qemu:///system", &e), 0);
+	entry.has_user = true;
+	entry.user = 54321;
 	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
 	list = load(f, &c, &n);
 	assert_int_equal(n, 1);
 	assert_string_equal(list[0].uuid, "4dea22b3-1d52-d8f3-2516-782e98ab3fa0");
 	assert_string_equal(list[0].origin, "libvirt:qemu:///system");
+	assert_true(list[0].has_user && list[0].user == 54321);
 	free(list);
+	entry.user = (uid_t)-1; /* of nobody: such a file is not taken for one of root's */
+	assert_int_equal(registry_save(f->fd, &entry, &e), 0);
+	free(load(f, &c, &n));
+	assert_int_equal(n, 0);
 }
 
 static void test_round_trip(void **state)

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #define GREETING_US 3000000u
+#define CONNECT_US 2000000u
 
 static void qemu_close(struct backend *b)
 {
@@ -36,9 +37,25 @@ static void vm_free(struct qemu_vm *vm)
 }
 DEFINE_CLEANUP(struct qemu_vm, vm_free)
 
-static int connect_monitor(struct qemu_vm *vm, const char *path, struct err *e)
+/* Before a byte is read: it may be anything that vmpoked can connect to and the user cannot. */
+static int connect_of_user(struct qemu_vm *vm, const struct backend_target *target, struct err *e)
 {
-	int r = qmp_client_connect(path, GREETING_US, ERR_INACTIVE, &vm->qmp, e);
+	_cleanup_close_ int fd = unix_connect(target->qmp, CONNECT_US);
+
+	if (fd < 0)
+		return err_set(e, ERR_INACTIVE, -fd, "", "cannot connect to %s: %s", target->qmp, strerror(-fd));
+	if (unix_served_by(fd, target->user) < 0)
+		return err_set(e, ERR_REFUSED, EACCES, "foreign-socket",
+			       "%s is not served by uid %u, who registered the VM: who is not root registers VMs of his own only",
+			       target->qmp, target->user);
+	return qmp_client_adopt(TAKE_FD(fd), true, GREETING_US, ERR_INACTIVE, &vm->qmp, e);
+}
+
+static int connect_monitor(struct qemu_vm *vm, const struct backend_target *target, struct err *e)
+{
+	const char *path = target->qmp;
+	int r = target->has_user ? connect_of_user(vm, target, e) :
+				   qmp_client_connect(path, GREETING_US, ERR_INACTIVE, &vm->qmp, e);
 
 	if (r == -ETIMEDOUT)
 		return err_set(e, ERR_INACTIVE, ETIMEDOUT, "monitor-busy",
@@ -114,7 +131,9 @@ static int qemu_open(const struct backend_target *target, struct backend **ret, 
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	vm->base.ops = &backend_qemu;
 	vm->pidfd = -1;
-	int r = connect_monitor(vm, target->qmp, e);
+	vm->has_user = target->has_user;
+	vm->user = target->user;
+	int r = connect_monitor(vm, target, e);
 	if (r >= 0)
 		r = choose_stub_path(vm, target, e);
 	if (r < 0)

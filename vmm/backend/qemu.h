@@ -33,6 +33,8 @@ struct qemu_vm {
 	struct qmp_client *qmp;
 	char *gdb_user;	   /* stub socket given by the operator, or NULL */
 	char *gdb_own;	   /* where ours is made when none is given */
+	bool has_user;	   /* as of backend_target */
+	uid_t user;
 	char accel[16], version[64];
 	enum vcpu_arch arch;
 	unsigned arm64_regnum[QEMU_ARM64_SYSREGS]; /* the stub's numbers, when known */

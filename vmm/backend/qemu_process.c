@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -49,6 +50,19 @@ pid_t qemu_process_owner(const struct qemu_vm *vm)
 }
 
 /*
+ * A monitor can name any thread as its vCPU, and we may be able to read what its user is not. The owner of the folder is
+ * the effective uid, or root where the process is not dumpable (proc(5)).
+ */
+static bool process_counts(const struct qemu_vm *vm)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)vm->pid);
+	return !vm->has_user || (stat(path, &st) == 0 && st.st_uid == vm->user);
+}
+
+/*
  * A manager may have made the socket for QEMU, so the vCPU's thread is asked first; but its
  * number may come from another pid namespace. *ret_sure: both say the same.
  */
@@ -67,7 +81,7 @@ static void process_find(struct qemu_vm *vm, bool *ret_sure)
 	}
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
 	vm->pid_start = process_start_time(vm->pid);
-	if (vm->pidfd < 0 || !vm->pid_start)
+	if (vm->pidfd < 0 || !vm->pid_start || !process_counts(vm))
 		process_forget(vm);
 }
 

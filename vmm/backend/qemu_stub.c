@@ -173,6 +173,9 @@ static int connect_checked(struct qemu_vm *vm, struct err *e)
 	if (probe < 0)
 		return err_set(e, ERR_INACTIVE, -probe, "", "cannot connect to the gdb stub at %s: %s%s", path,
 			       strerror(-probe), probe == -EACCES ? "; it takes root or the user QEMU runs as" : "");
+	if (vm->has_user && unix_served_by(probe, vm->user) < 0)
+		return err_set(e, ERR_REFUSED, EACCES, "foreign-socket", "the gdb stub at %s is not served by uid %u, who registered "
+			       "the VM", path, vm->user);
 	if (vm->gdb_user) {
 		int r = check_same_process(vm, probe, e);
 		if (r < 0)

@@ -148,6 +148,18 @@ static int set_check(const struct vm *vm, struct err *e)
 	return 0;
 }
 
+/* The worker holds sockets against whoever registered the VM. */
+static int address_check(const struct change *c, const struct session *s, struct err *e)
+{
+	bool own = c->entry.has_user && c->entry.user == s->peer.uid;
+
+	if (!c->address_differs || !c->entry.agent[0] || own || peer_is_trusted(&s->peer))
+		return 0;
+	return err_set(e, ERR_REFUSED, EACCES, "foreign-socket",
+		       "'%s' was not registered by uid %u: who is not root says where the agent is only for VMs of his own", c->entry.name,
+		       s->peer.uid);
+}
+
 static int set_now(struct vm *vm, struct session *s, const struct change *c, json_t **ret, struct err *e)
 {
 	bool differs = c->address_differs || c->key_differs;
@@ -184,6 +196,8 @@ int cmd_vm_set_agent(struct daemon *d, struct session *s, const struct schema_co
 		r = key_read(&c, s, args, e);
 	if (r == 0)
 		r = change_compare(&c, vm, e);
+	if (r == 0)
+		r = address_check(&c, s, e);
 	if (r == 0)
 		r = set_now(vm, s, &c, ret, e);
 	if (c.key_fd >= 0)

@@ -19,15 +19,10 @@
 #define MEMORY_DEFAULT (512ull << 20)
 #define PAGE_BYTES     4096u
 
-static bool may_name_files(const struct session *s)
-{
-	return s->peer.uid == 0 || s->peer.uid == geteuid();
-}
-
 /* O_NONBLOCK: a FIFO must not hang us. It stays set: what the console does not take at once is lost anyway. */
 static int path_open(const struct session *s, const char *member, const char *path, int flags, struct err *e)
 {
-	if (!may_name_files(s))
+	if (!peer_is_trusted(&s->peer))
 		return err_set(e, ERR_REFUSED, EACCES, "foreign-path",
 			       "'%s' must be \"fd:NAME\", a file you opened yourself and passed with getfd: vmpoked opens no file "
 			       "for user %u", member, s->peer.uid);

@@ -130,6 +130,8 @@ int cmd_vm_add(struct daemon *d, struct session *s, const struct schema_command 
 		r = agent_key_take(s, args, &key, e);
 	if (r < 0)
 		return r;
+	entry.has_user = !peer_is_trusted(&s->peer);
+	entry.user = s->peer.uid;
 	const struct vm *present = vm_lookup(d, entry.name);
 	if (present)
 		return add_again(present, &entry, key, ret, e);

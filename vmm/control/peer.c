@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "protocol/util.h"
 
@@ -40,6 +41,11 @@ void peer_clear(struct peer *p)
 {
 	free(TAKE_PTR(p->groups));
 	p->n_groups = 0;
+}
+
+bool peer_is_trusted(const struct peer *p)
+{
+	return p->uid == 0 || p->uid == geteuid();
 }
 
 bool peer_in_group(const struct peer *p, gid_t gid)

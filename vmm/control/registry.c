@@ -176,7 +176,8 @@ static char *entry_format(const struct registry_entry *entry)
 	if (!o || (entry->gdb[0] && json_object_set_new(o, "gdb", json_string(entry->gdb)) < 0) ||
 	    (entry->agent[0] && json_object_set_new(o, "agent", json_string(entry->agent)) < 0) ||
 	    (entry->uuid[0] && json_object_set_new(o, "uuid", json_string(entry->uuid)) < 0) ||
-	    (entry->origin[0] && json_object_set_new(o, "origin", json_string(entry->origin)) < 0))
+	    (entry->origin[0] && json_object_set_new(o, "origin", json_string(entry->origin)) < 0) ||
+	    (entry->has_user && json_object_set_new(o, "user", json_integer((json_int_t)entry->user)) < 0))
 		return NULL; /* also when a path is not UTF-8 */
 	return json_dumps(o, JSON_INDENT(2));
 }
@@ -240,16 +241,21 @@ static int qemu_parse(json_t *o, struct registry_entry *ret, struct err *e)
 {
 	const char *name, *qmp, *gdb = NULL, *agent = NULL, *uuid = NULL, *origin = NULL;
 	struct registry_entry entry;
+	json_int_t user = -1;
 	json_error_t je;
 
-	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s, s?s, s?s, s?s}", "name", &name, "qmp", &qmp, "gdb", &gdb,
-			   "agent", &agent, "uuid", &uuid, "origin", &origin) < 0)
+	if (json_unpack_ex(o, &je, JSON_STRICT, "{s:s, s:s, s?s, s?s, s?s, s?s, s?I}", "name", &name, "qmp", &qmp, "gdb", &gdb,
+			   "agent", &agent, "uuid", &uuid, "origin", &origin, "user", &user) < 0)
 		return err_set(e, ERR_FAILED, EBADMSG, NULL, "%s", je.text);
+	if (json_object_get(o, "user") && (user < 0 || user >= UINT32_MAX))
+		return err_set(e, ERR_FAILED, EBADMSG, NULL, "'user' is no user");
 	int r = registry_entry_init(&entry, name, qmp, gdb, e);
 	if (r == 0)
 		r = registry_entry_set_agent(&entry, agent, e);
 	if (r == 0)
 		r = registry_entry_set_owner(&entry, uuid, origin, e);
+	entry.has_user = user >= 0;
+	entry.user = (uid_t)user;
 	if (r == 0)
 		*ret = entry;
 	return r;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include "protocol/agent_addr.h"
@@ -34,6 +35,12 @@ struct registry_entry {
 	char gdb[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* absolute; "" when none was given */
 	char agent[AGENT_ADDR_TEXT_MAX]; /* see agent_addr_parse(); "" when none was given */
 	char uuid[REGISTRY_UUID_MAX]; /* lower case; "" when none was given */
+	/*
+	 * Who registered it, where that was neither root nor vmpoked's own user: the sockets above count only as far as
+	 * processes of this user serve them, whatever else vmpoked could connect to.
+	 */
+	bool has_user;
+	uid_t user;
 	char origin[REGISTRY_ORIGIN_MAX]; /* the program that registered it and looks after it; "": an operator did */
 	/* REGISTRY_MACHINE, all for display: what runs was started with them */
 	char kernel[REGISTRY_TEXT_MAX]; /* "" when its name is not known */

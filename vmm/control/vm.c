@@ -163,11 +163,14 @@ void vm_add_fail(struct vm *vm, const struct err *e)
 }
 
 /* vm-add, second half: the worker is up. */
-static void add_proceed(struct vm *vm, const char *state, const char *reason)
+static void add_proceed(struct vm *vm, const char *state, const char *reason, const char *refusal)
 {
 	struct err e;
 
-	if (strcmp(state, "unreachable") == 0) {
+	if (strcmp(state, "unreachable") == 0 && refusal) {
+		err_set(&e, ERR_REFUSED, EACCES, refusal, "%s; nothing was registered", reason ? reason : "it may not be reached");
+		vm_add_fail(vm, &e);
+	} else if (strcmp(state, "unreachable") == 0) {
 		err_set(&e, ERR_INACTIVE, ENOTCONN, "unreachable", "the monitor at %s cannot be reached%s%s; nothing was registered",
 			vm->entry.qmp, reason ? ": " : "", reason ? reason : "");
 		vm_add_fail(vm, &e);
@@ -223,7 +226,7 @@ static void on_ready(struct worker *w, json_t *data)
 		log_msg(LOG_NOTICE, vm->entry.name, "%" JSON_INTEGER_FORMAT " transactions were recovered from the journal",
 			json_integer_value(recovered));
 	if (vm->phase == VM_ADDING)
-		add_proceed(vm, state, reason);
+		add_proceed(vm, state, reason, json_string_value(json_object_get(data, "refusal")));
 	event_forward(vm, "WORKER_READY", data);
 	if (vm->phase == VM_ACTIVE)
 		vm_refresh(vm);

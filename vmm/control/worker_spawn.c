@@ -89,16 +89,22 @@ int worker_spawn_program(const char *binary, const char *const *argv, const int 
 int worker_spawn(const struct worker_config *config, const struct registry_entry *entry, pid_t *ret_pid,
 		 int *ret_fd, struct err *e)
 {
-	const char *argv[20] = {
+	const char *argv[24] = {
 		config->binary, "--name", entry->name, "--qmp", entry->qmp, "--state-dir", config->state_dir,
 		"--runtime-dir", config->runtime_dir, "--control-fd", "3",
 	};
+	char user[16];
 	size_t n = 11;
 	int pair[2];
 
 	if (config->images) {
 		argv[n++] = "--images";
 		argv[n++] = config->images;
+	}
+	if (entry->has_user) { /* before what it is about */
+		snprintf(user, sizeof(user), "%u", entry->user);
+		argv[n++] = "--user";
+		argv[n++] = user;
 	}
 	if (entry->gdb[0]) {
 		argv[n++] = "--gdb";

@@ -60,6 +60,11 @@ static int virtio_serial_open(const struct link_target *target, struct link **re
 		if (fd < 0)
 			return err_set(e, ERR_INACTIVE, -fd, "link", "virtio-serial: %s: %s%s", target->socket,
 				       strerror(-fd), fd == -ETIMEDOUT ? " (it serves one client at a time)" : "");
+		if (target->has_user && unix_served_by(fd, target->user) < 0) {
+			close(fd);
+			return err_set(e, ERR_REFUSED, EACCES, "foreign-socket", "virtio-serial: %s is not served by uid %u, who "
+				       "registered the VM", target->socket, target->user);
+		}
 	}
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {

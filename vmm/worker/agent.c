@@ -41,7 +41,7 @@ int worker_agent_configure(struct session *s, const char *address, struct err *e
 		return r;
 	a->addr = addr;
 	snprintf(a->address, sizeof(a->address), "%s", address);
-	a->target = (struct link_target){ .vm = s->target.vm, .fd = -1 };
+	a->target = (struct link_target){ .vm = s->target.vm, .fd = -1, .has_user = s->target.has_user, .user = s->target.user };
 	switch (a->addr.kind) {
 	case AGENT_ADDR_UNIX:
 		a->target.socket = a->addr.path;

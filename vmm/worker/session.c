@@ -79,6 +79,8 @@ void session_tell_ready(struct session *s)
 	size_t i;
 
 	add_reason(s, data);
+	if (!s->backend && s->refusal[0])
+		json_object_set_new(data, "refusal", json_string(s->refusal));
 	s->recovered = 0; /* told; the next daemon hears of what came after */
 	s->told_state = session_state(s);
 	control_event(s->control, "WORKER_READY", data);
@@ -224,8 +226,10 @@ static int open_backend(struct session *s, struct err *e)
 	if (!ops)
 		return err_set(e, ERR_FAILED, EOPNOTSUPP, NULL, "there is no backend named '%s'", s->backend_name);
 	r = ops->open(&s->target, &s->backend, e);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(s->reason, sizeof(s->reason), "%s", e->text);
+		snprintf(s->refusal, sizeof(s->refusal), "%s", e->kind == ERR_REFUSED ? e->rule : "");
+	}
 	if (r < 0 && now_us() - began > SLOW_US)
 		s->no_attach_before = now_us() + SLOW_PAUSE_US;
 	return r;

@@ -46,6 +46,7 @@ struct session {
 	struct backend *backend; /* NULL while the VM cannot be reached */
 	struct backend_info info;
 	char reason[256];	 /* why it cannot be reached */
+	char refusal[sizeof(((struct err *)0)->rule)]; /* and by which rule that is refused; "" when it is not */
 	const char *told_state;	 /* the state clients last heard of; NULL before WORKER_READY */
 	json_t *early;		 /* array: patch changes before WORKER_READY, which must come first */
 	uint64_t attach_due_us;	   /* now_us(): when the poll loop tries to reach the VM again */
