@@ -156,11 +156,11 @@ static int parse_options(int argc, char **argv, struct session *s, struct machin
 /* Until the VM is to be tried again, or the worker rests; -1: for ever. */
 static int wait_ms(struct session *s)
 {
-	int rest_ms = session_rest(s);
+	int rest_ms = session_rest(s), replacing_ms = replacing_wait_ms(s);
 	uint64_t now = now_us();
 
 	if (s->backend)
-		return rest_ms;
+		return replacing_ms >= 0 && (rest_ms < 0 || replacing_ms < rest_ms) ? replacing_ms : rest_ms;
 	int ms = s->attach_due_us > now ? (int)((s->attach_due_us - now) / 1000) + 1 : 0;
 	return rest_ms >= 0 && rest_ms < ms ? rest_ms : ms;
 }
@@ -195,11 +195,20 @@ static void wait_for_work(struct session *s)
 	session_tell_state(s);
 }
 
+static void finish_replacing(struct session *s)
+{
+	struct err e;
+
+	if (replacing_resume(s, &e) < 0)
+		fprintf(stderr, "vmpoke-vm: %s: %s\n", s->target.vm, e.text);
+}
+
 static void serve(struct session *s)
 {
 	struct qmp_request req = { 0 };
 
 	for (;;) {
+		finish_replacing(s);
 		if (control_read(s->control) < 0 && control_ends(s->control))
 			return;
 		while (control_next(s->control, &req) > 0) {

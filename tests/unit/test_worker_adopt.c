@@ -417,6 +417,12 @@ static int vm_write_some(struct backend *b, uint64_t gpa, const void *buf, size_
 	return image_vm_ops.write(b, gpa, buf, len, e);
 }
 
+static int vm_write_none(struct backend *b, uint64_t gpa, const void *buf, size_t len, struct err *e)
+{
+	(void)b, (void)gpa, (void)buf, (void)len;
+	return err_set(e, ERR_FAILED, EIO, "", "nothing");
+}
+
 static void test_replace_put_back(void **state)
 {
 	static struct backend_ops ops;
@@ -435,6 +441,109 @@ static void test_replace_put_back(void **state)
 	assert_non_null(patch_list_find(&w.s.patches, "p"));
 }
 
+static unsigned pauses;
+
+/* What is on the disk when the second transaction has begun and written nothing: as if the worker died there. */
+static int pause_and_copy(struct backend *b, struct backend_pause_hook *hook, bool *ret, struct err *e)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "cp -a %s/. %s/", w.dir[0], w.dir[1]);
+	if (++pauses == 2)
+		assert_int_equal(system(command), 0);
+	return image_vm_ops.pause(b, hook, ret, e);
+}
+
+/* A replacement that was cut off between its transactions, and its successor in place of the worker. */
+static void cut_off(void)
+{
+	static struct backend_ops ops;
+
+	ops = image_vm_ops;
+	ops.pause = pause_and_copy;
+	apply(text_p);
+	json_t *args = replace_args("p", text_r);
+	json_decref(run(command_patch_check, json_pack("{s:s, s:s}", "vm", "web1", "text", text_q))); /* the guest is known */
+	pauses = 0;
+	w.vm.base.ops = &ops;
+	json_decref(run(command_patch_replace, args));
+	w.vm.base.ops = &image_vm_ops;
+	assert_true(pauses >= 2);
+	assert_int_equal(w.s.replacing.old[0], 0);
+	*guest_image_at(&w.vm.image, PLACE) = 0x90;
+	move_to(1);
+	assert_string_equal(w.s.replacing.old, "p");
+	assert_string_equal(w.s.replacing.new, "r");
+}
+
+/* The next worker puts the old one back. */
+static void test_replace_cut_off(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	cut_off();
+	assert_int_equal(session_attach(&w.s, &e), 0);
+	assert_null(patch_list_find(&w.s.patches, "p"));
+	assert_int_equal(replacing_wait_ms(&w.s), 0);
+	if (replacing_resume(&w.s, &e) < 0 || w.s.replacing.old[0])
+		fail_msg("%s", e.text);
+	assert_int_equal(byte(PLACE), 0xf8);
+	assert_non_null(patch_list_find(&w.s.patches, "p"));
+	assert_null(patch_list_find(&w.s.patches, "r"));
+	assert_int_equal(replacing_wait_ms(&w.s), -1);
+	move_to(1); /* and only once */
+	assert_int_equal(w.s.replacing.old[0], 0);
+	revert("p");
+	assert_int_equal(byte(PLACE), 0x90);
+}
+
+/* Not into another boot, and not where somebody was quicker. */
+static void test_replace_cut_off_and_over(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	cut_off();
+	assert_int_equal(session_attach(&w.s, &e), 0);
+	w.s.replacing.base += 0x200000;
+	assert_int_equal(replacing_resume(&w.s, &e), 0);
+	assert_int_equal(w.s.replacing.old[0], 0);
+	assert_int_equal(byte(PLACE), 0x90);
+	move_to(1);
+	assert_int_equal(w.s.replacing.old[0], 0);
+	apply(text_r);
+	snprintf(w.s.replacing.old, sizeof(w.s.replacing.old), "p");
+	snprintf(w.s.replacing.new, sizeof(w.s.replacing.new), "r");
+	assert_int_equal(replacing_resume(&w.s, &e), 0);
+	assert_int_equal(w.s.replacing.old[0], 0);
+	assert_int_equal(byte(PLACE), 0xf5);
+}
+
+/* What cannot be done is tried again, not for ever. */
+static void test_replace_given_up(void **state)
+{
+	static struct backend_ops ops;
+	struct err e = { 0 };
+	int r = 0;
+
+	(void)state;
+	cut_off();
+	assert_int_equal(session_attach(&w.s, &e), 0);
+	ops = image_vm_ops;
+	ops.write = vm_write_none;
+	w.vm.base.ops = &ops;
+	for (int i = 0; w.s.replacing.old[0]; i++) {
+		assert_true(i < 100);
+		w.s.replacing.due_us = 0;
+		r = replacing_resume(&w.s, &e);
+	}
+	w.vm.base.ops = &image_vm_ops;
+	assert_true(r < 0);
+	assert_non_null(strstr(e.text, "patch 'p' was being replaced"));
+	assert_int_equal(byte(PLACE), 0x90);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -444,6 +553,8 @@ int main(void)
 		TEST(test_other_boot),	       TEST(test_malformed),	   TEST(test_replace),
 		TEST(test_payload),
 		TEST(test_replace_refused),    TEST(test_replace_put_back),
+		TEST(test_replace_cut_off),    TEST(test_replace_cut_off_and_over),
+		TEST(test_replace_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,11 +2,12 @@
 /*
  * patch-replace: one patch out, another in. Two transactions, one after the other: in between the guest runs
  * without either, never with half of one. What can be known to go wrong with the second is found out
- * before the first; when it fails all the same the first is undone.
+ * before the first; when it fails all the same the first is undone, also by the next worker where this one dies.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/fault.h"
 #include "vmm/worker/commands.h"
 #include "vmm/worker/prepare.h"
 
@@ -57,11 +58,23 @@ static int put_back(struct session *s, json_t *args, const char *old, struct err
 		err_prefix(e, "the old patch was put back");
 		return -e->error;
 	}
+	if (why.kind == ERR_INACTIVE)
+		return err_set(e, ERR_INACTIVE, ENOTCONN, "replace", "the old patch '%s' is out, and is put back when the VM can be "
+			       "reached: %.150s (%.150s)", old, why.text, e->text);
 	return err_set(e, ERR_ATTENTION, EUCLEAN, "replace", "the old patch '%s' is out and cannot be put back: %.150s (%.150s)",
 		       old, why.text, e->text);
 }
 
-static int replace(struct session *s, const char *old, json_t *args, json_t **ret, struct err *e)
+/* With the monitor gone in the middle of either it is open still: then whoever reaches the VM again goes on (replacing.h). */
+static void settled(struct session *s, const struct err *e)
+{
+	bool open = s->open || (e && e->kind == ERR_INACTIVE);
+
+	if (!open)
+		replacing_end(s);
+}
+
+static int transactions(struct session *s, const char *old, json_t *args, json_t **ret, struct err *e)
 {
 	json_auto_t *back = revert_args(args, old);
 	json_auto_t *reverted = NULL;
@@ -69,9 +82,21 @@ static int replace(struct session *s, const char *old, json_t *args, json_t **re
 
 	if (r < 0)
 		return r;
+	fault_point("replace-between");
 	r = command_patch_apply(s, args, ret, e);
+	return r < 0 ? put_back(s, args, old, e) : r;
+}
+
+static int replace(struct session *s, const char *old, const char *new, json_t *args, json_t **ret, struct err *e)
+{
+	int r = replacing_begin(s, old, new, e);
+
 	if (r < 0)
-		return put_back(s, args, old, e);
+		return r;
+	r = transactions(s, old, args, ret, e);
+	settled(s, r < 0 ? e : NULL);
+	if (r < 0)
+		return r;
 	json_object_set_new(*ret, "replaced", json_string(old));
 	json_object_set_new(*ret, "transactions", json_integer(2));
 	return 0;
@@ -100,7 +125,7 @@ static int check_name(const struct prepared *p, const char *old, struct err *e)
 }
 
 /* Everything that can be known to be wrong with it while the old one is still in. */
-static int check(struct session *s, const char *old, json_t *args, struct err *e)
+static int check(struct session *s, const char *old, json_t *args, char new[static PATCHFILE_NAME_MAX + 1], struct err *e)
 {
 	__attribute__((cleanup(prepared_clear))) struct prepared p = { 0 };
 	struct patch_record *in = NULL;
@@ -108,6 +133,8 @@ static int check(struct session *s, const char *old, json_t *args, struct err *e
 
 	if (r >= 0)
 		r = check_name(&p, old, e);
+	if (r >= 0)
+		strcpy(new, p.file->name);
 	if (r >= 0)
 		r = session_guest(s, NULL, e);
 	if (r >= 0)
@@ -130,10 +157,11 @@ int command_patch_replace(struct session *s, json_t *args, json_t **ret, struct 
 {
 	_cleanup_free_ char *old = strdup(json_string_value(json_object_get(args, "old")));
 	json_auto_t *rest = json_copy(args);
+	char new[PATCHFILE_NAME_MAX + 1];
 
 	if (!old || !rest || halve_timeout(rest) < 0)
 		return err_set(e, ERR_FAILED, ENOMEM, NULL, "out of memory");
 	json_object_del(rest, "old");
-	int r = check(s, old, rest, e);
-	return r < 0 ? r : replace(s, old, rest, ret, e);
+	int r = check(s, old, rest, new, e);
+	return r < 0 ? r : replace(s, old, new, rest, ret, e);
 }

@@ -118,7 +118,7 @@ void session_compact(struct session *s)
 	if (s->compact_above < COMPACT_ABOVE)
 		s->compact_above = COMPACT_ABOVE;
 	/* Never while something is open: its records are what recovery works from. */
-	if (s->open || s->orphan_hold || s->held || journal_size(s->journal) <= s->compact_above)
+	if (s->open || s->orphan_hold || s->held || s->replacing.old[0] || journal_size(s->journal) <= s->compact_above)
 		return;
 	/* A failure leaves the old file, which is as good; either way the next time is far off. */
 	compact(s, &ignored);

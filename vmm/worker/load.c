@@ -124,6 +124,7 @@ static const struct {
 	{ "begin", load_begin }, { "state", load_state }, { "end", load_end },
 	{ "lost", load_lost },	 { "forget", load_forget }, { "hold", load_hold },
 	{ "release", load_release }, { "past", load_past },
+	{ "replace", replacing_load }, { "replaced", replacing_load_end },
 	{ "memory", load_memory }, { "memory-free", load_memory_free },
 };
 

@@ -17,6 +17,7 @@
 #include "vmm/worker/overlay.h"
 #include "vmm/worker/payload_list.h"
 #include "vmm/worker/record.h"
+#include "vmm/worker/replacing.h"
 #include "vmm/worker/trace.h"
 
 struct session_memory {
@@ -68,6 +69,7 @@ struct session {
 	bool orphan_hold;	 /* a dead predecessor may have left the VM stopped in the middle of a read */
 	bool orphan_traps;	 /* ... and traps of its counting in the VMM */
 	bool held;		 /* our own hold record is open */
+	struct replacing replacing; /* begun, by us or a dead predecessor, and not known to be over */
 	uint64_t next_txn;
 	size_t compact_above;	 /* bytes of journal */
 	struct trace trace;	 /* of the last transaction of this worker */
