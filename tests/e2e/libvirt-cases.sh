@@ -132,6 +132,24 @@ back_by_itself() {
 }
 pgrp_is() { [ "$(vm_pgrp web1)" = "$1" ]; }
 
+# A debugger of somebody else's keeps its stub; when it is gone, ours comes by itself.
+stub_comes_later() {
+	follower_stop a KILL
+	v a qemu-monitor-command web1 --hmp 'gdbserver none' || return
+	v a qemu-monitor-command web1 --hmp 'gdbserver null' || return
+	follower_start a || return
+	until_ok 60 stub_is false || why "web1 is with a stub: $OUT" || return
+	grep -q 'cannot be patched for now: no gdb stub of ours: the domain has a gdb stub already' "$work/a/follower.log" ||
+		why "not said: $(tail -n 2 "$work/a/follower.log" | tr '\n' ' ')" || return
+	v a qemu-monitor-command web1 --hmp 'gdbserver none' || return
+	until_ok 180 stub_is true || why "web1 is still without a stub: $(tail -n 2 "$work/a/follower.log" | tr '\n' ' ')" || return
+	until_ok 60 state_is web1 running || why "web1 is '$(field .state)'" || return
+	vp_ok apply web1 "$patch" || return
+	expect_eq "getpgrp()" "$(vm_pgrp web1)" 4242 || return
+	vp_ok revert web1 $patch_name
+}
+stub_is() { vp --json info web1 && [ "$(field 'has("gdb")')" = "$1" ]; }
+
 moves() {
 	host_make b || return
 	libvirtd_start b || return

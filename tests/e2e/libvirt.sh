@@ -16,7 +16,7 @@ if [ -n "$missing" ] || [ ! -x "$build/vmpoke-libvirt" ]; then
 fi
 cases=(patched taint_said_once hook_said_it libvirtd_restarted in_the_metadata saved_and_restored)
 [ -z "${VMPOKE_FULL-}" ] || cases+=(follower_killed service_restarted gone_by_reset)
-cases+=(back_by_itself)
+cases+=(back_by_itself stub_comes_later)
 [ -z "${VMPOKE_FULL-}" ] || cases+=(moves)
 cases+=(setup_domain_shows setup_domain_writes)
 if [ -z "${VMPOKE_FULL-}" ]; then cases+=(destroyed); else cases+=(own_monitor operator_removes operator_first); fi

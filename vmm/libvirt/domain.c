@@ -76,6 +76,14 @@ static int paths_make(struct domain *d, struct err *e)
 	return 0;
 }
 
+void domain_stub_came(struct domain *d)
+{
+	struct err e;
+
+	if (paths_make(d, &e) == 0)
+		d->in_the_way = d->registered || d->call == CALL_ADD; /* with other sockets, it goes first */
+}
+
 static void say_tainted(struct domain *d)
 {
 	if (!d->manager->taint_told)

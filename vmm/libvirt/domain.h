@@ -53,6 +53,9 @@ struct domain *domain_find_vm(struct manager *m, const char *vm);
 
 /* libvirtd is connected (again): the helper is started. Takes dom. */
 void domain_attach(struct domain *d, virDomainPtr dom);
+/* Its gdb stub, which could not be had before, is there: vmpoked is told anew. */
+void domain_stub_came(struct domain *d);
+
 /* It is not, or the domain ended: without its helper. */
 void domain_detach(struct domain *d);
 

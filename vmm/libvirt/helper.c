@@ -19,6 +19,8 @@
 
 #define METADATA_RETRY_US 2000000u
 #define METADATA_TRIES 60
+#define STUB_TRIES 10 /* after 1, 2, 4 ... seconds: five minutes in all */
+#define STUB_RETRY_MAX_S 60u
 
 static void wake(struct helper *h)
 {
@@ -178,6 +180,57 @@ static void metadata_write(struct helper *h)
 	metadata_keep(h, xml);
 }
 
+static void tell_ready(struct helper *h, bool stub)
+{
+	struct inbox_message m = { .kind = INBOX_READY, .helper = helper_ref(h), .stub = stub };
+
+	memcpy(m.uuid, h->uuid, sizeof(m.uuid));
+	inbox_put(h->inbox, &m);
+}
+
+/* Said once, and once more when there is no more to be hoped for. */
+static void stub_failed(struct helper *h, const struct err *e)
+{
+	unsigned s = h->stub_failures < 6 ? 1u << h->stub_failures : STUB_RETRY_MAX_S;
+
+	if (h->stub_failures++ == 0)
+		log_msg(LOG_NOTICE, h->name, "it cannot be patched for now: no gdb stub of ours: %s", e->text);
+	h->stub_retry_us = h->stub_failures < STUB_TRIES ? now_us() + s * 1000000ull : 0;
+	if (!h->stub_retry_us)
+		log_msg(LOG_WARNING, h->name, "it cannot be patched until it or vmpoke-libvirt is started anew: no gdb stub of ours, tried "
+			"%u times: %s", h->stub_failures, e->text);
+}
+
+static bool stub_open(struct helper *h)
+{
+	struct err e;
+	int r = helper_stub_open(h, &e);
+
+	h->stub_retry_us = 0;
+	if (r < 0 && !stopped(h))
+		stub_failed(h, &e);
+	return r == 0;
+}
+
+static void stub_retry(struct helper *h)
+{
+	if (!h->stub_retry_us || now_us() < h->stub_retry_us || !stub_open(h) || stopped(h))
+		return;
+	log_msg(LOG_NOTICE, h->name, "it can be patched now");
+	tell_ready(h, true);
+}
+
+static int wait_ms(const struct helper *h)
+{
+	uint64_t now = now_us();
+	int ms = h->metadata_retry_us ? (int)(METADATA_RETRY_US / 1000) : -1;
+
+	if (!h->stub_retry_us)
+		return ms;
+	int stub_ms = h->stub_retry_us > now ? (int)((h->stub_retry_us - now) / 1000) + 1 : 0;
+	return ms < 0 || stub_ms < ms ? stub_ms : ms;
+}
+
 /* Waits for something to do; false: it was told to end. */
 static bool helper_wait(struct helper *h)
 {
@@ -185,12 +238,13 @@ static bool helper_wait(struct helper *h)
 			      { .fd = h->client_fd >= 0 ? h->client_fd : h->listen_fd, .events = POLLIN } };
 	uint64_t count;
 
-	int n = poll(p, h->listen_fd >= 0 ? 2 : 1, h->metadata_retry_us ? (int)(METADATA_RETRY_US / 1000) : -1);
+	int n = poll(p, h->listen_fd >= 0 ? 2 : 1, wait_ms(h));
 	if (n > 0 && p[0].revents)
 		(void)!read(h->wake_fd, &count, sizeof(count));
 	if (stopped(h))
 		return false;
 	metadata_write(h);
+	stub_retry(h);
 	events_pass(h);
 	if (n > 0 && h->listen_fd >= 0 && p[1].revents) {
 		if (p[1].fd == h->listen_fd)
@@ -201,36 +255,12 @@ static bool helper_wait(struct helper *h)
 	return true;
 }
 
-/* False: the domain is gone, or we were told to end. */
-static bool stub_start(struct helper *h, bool *ret_stub)
-{
-	struct err e;
-	int r = helper_stub_open(h, &e);
-
-	*ret_stub = r == 0;
-	if (stopped(h))
-		return false;
-	if (r < 0)
-		log_msg(LOG_NOTICE, h->name, "it cannot be patched for now: no gdb stub of ours: %s", e.text);
-	return true;
-}
-
-static void tell_ready(struct helper *h, bool stub)
-{
-	struct inbox_message m = { .kind = INBOX_READY, .helper = helper_ref(h), .stub = stub };
-
-	memcpy(m.uuid, h->uuid, sizeof(m.uuid));
-	inbox_put(h->inbox, &m);
-}
-
 static void *helper_run(void *arg)
 {
 	struct helper *h = arg;
-	bool stub = false, go_on = true;
+	bool stub = h->listen_fd >= 0 && stub_open(h);
 
-	if (h->listen_fd >= 0)
-		go_on = stub_start(h, &stub);
-	if (go_on) {
+	if (!stopped(h)) { /* that may have taken long */
 		tell_ready(h, stub);
 		while (helper_wait(h))
 			;

@@ -20,7 +20,7 @@ struct helper_config {
 	const char *name, *uuid;   /* of the domain; copied */
 	const char *qmp_path;	   /* where to listen; NULL: the domain has a monitor of our own, only metadata is written */
 	const char *gdb_path;	   /* with qmp_path */
-	struct inbox *inbox;	   /* is told (INBOX_READY) once it can be used; borrowed for good */
+	struct inbox *inbox;	   /* is told (INBOX_READY) once it can be used, and again when it gets a stub later; borrowed for good */
 };
 
 /* Listens and starts the thread. Takes a reference to dom. */

@@ -34,6 +34,8 @@ struct helper {
 	struct qmp_lexer *lexer;
 	uint64_t metadata_retry_us; /* 0: not waiting to try again */
 	unsigned metadata_failures;
+	uint64_t stub_retry_us; /* 0: there is a stub, or it was given up */
+	unsigned stub_failures;
 };
 
 /* helper_qmp.c: the client of the QMP socket. Each closes it when it misbehaves, leaves or does not read. */

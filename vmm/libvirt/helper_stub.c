@@ -85,6 +85,8 @@ int helper_stub_open(struct helper *h, struct err *e)
 	/* Left by a predecessor, with a socket that nobody can reach any more. */
 	if (r == 0 && ours)
 		r = gdbserver(h, "gdbserver none", "Disabled gdbserver", e);
+	if (r == 0 && ours) /* it goes with the stub, unless none was started on it */
+		helper_monitor(h, "chardev-remove", json_pack("{s:s}", "id", STUB_ID), -1, NULL, NULL);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int fd = helper_listen(h->gdb_path);

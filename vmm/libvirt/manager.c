@@ -29,6 +29,8 @@ static void on_ready(struct manager *m, const struct inbox_message *msg)
 		return;
 	if (!d->facts.qmp[0] && !msg->stub)
 		d->gdb[0] = '\0';
+	else if (!d->facts.qmp[0] && !d->gdb[0])
+		domain_stub_came(d);
 	d->ready = true;
 	domain_advance(d);
 }
