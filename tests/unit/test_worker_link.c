@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -251,6 +253,40 @@ static void test_back_off_grows_to_its_limit(void **state)
 	assert_int_equal(worker_backoff_ms(4000000000u), 30000);
 }
 
+/* A number is not a process: only one that was started as the worker of this machine is watched. */
+static void test_watch(void **state)
+{
+	const char *const argv[] = { "/bin/sh", "-c", "read x; true", "sh", "--name", "web1", "--listen-fd", "3", NULL };
+	int pipe_fds[2], pidfd = -1, r;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(launch_watch("web1", getpid(), -1, &pidfd), -EPERM); /* ours, and no worker */
+	assert_int_equal(launch_watch("web1", 1 << 30, -1, &pidfd), -ESRCH);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(pipe_fds[0], STDIN_FILENO);
+		execv(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(1);
+	}
+	for (int i = 0; (r = launch_watch("web1", pid, -1, &pidfd)) == -EPERM; i++) { /* until it has its arguments */
+		assert_true(i < 12000);
+		poll(NULL, 0, 5);
+	}
+	assert_int_equal(r, 0);
+	close(pidfd);
+	assert_int_equal(launch_watch("web", pid, -1, &pidfd), -EPERM);
+	assert_int_equal(launch_watch("web11", pid, -1, &pidfd), -EPERM);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]); /* it reads the end of its input */
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(launch_watch("web1", pid, -1, &pidfd), -ESRCH); /* a zombie is over */
+	waitpid(pid, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_withdraw_and_limits),
 		cmocka_unit_test(test_program_that_is_missing),
 		cmocka_unit_test(test_back_off_grows_to_its_limit),
+		cmocka_unit_test(test_watch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

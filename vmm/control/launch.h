@@ -31,6 +31,12 @@ int launch_spawn(const struct worker_config *config, const struct registry_entry
  */
 int launch_connect(const struct worker_config *config, const char *name, pid_t *ret_pid, int *ret_fd);
 
+/*
+ * fd: of launch_connect(), which also said pid. *ret_pidfd: of the machine's worker, by what it was started with and whose
+ * process it is. -ESRCH: it has ended; -EPERM: pid is somebody else's (by now).
+ */
+int launch_watch(const char *name, pid_t pid, int fd, int *ret_pidfd);
+
 /* Removes the socket of a machine that is no more. */
 void launch_forget(const struct worker_config *config, const char *name);
 

@@ -191,8 +191,9 @@ static const struct channel_ops channel_ops = { .frame = worker_frame, .closed =
 /* The exit of a machine that another daemon started. Opened before it says that it is ready: so it is its own. */
 static int watch_pidfd(struct worker *w)
 {
-	w->pidfd = pidfd_open(w->pid, 0);
-	return w->pidfd < 0 ? -errno : sd_event_add_io(w->event, &w->child, w->pidfd, EPOLLIN, on_pidfd, w);
+	int r = launch_watch(w->entry->name, w->pid, w->channel.fd, &w->pidfd);
+
+	return r < 0 ? r : sd_event_add_io(w->event, &w->child, w->pidfd, EPOLLIN, on_pidfd, w);
 }
 
 static int worker_adopt(struct worker *w, int fd, bool child)
