@@ -191,6 +191,9 @@ static void test_uuid(void **state)
 	daemon_program_start(&program);
 	struct qmp_client *rw = daemon_program_connect(&program, false);
 	json_decref(call_ok(rw, "vm-add", json_pack("{s:s, s:s, s:s}", "name", "ok", "qmp", "/tmp/ok", "uuid", uuid)));
+	/* Nobody else can be called so. */
+	call_fails(rw, "vm-add", json_pack("{s:s, s:s}", "name", "4DEA22B3-1d52-d8f3-2516-782e98ab3fa0", "qmp", "/tmp/ok2"), ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "exists");
 	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
 	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", uuid), ERR_REFUSED, &e); /* "4*" is not for it */
 	assert_non_null(strstr(e.text, "to 'ok'"));

@@ -176,6 +176,8 @@ static int name_check(struct daemon *d, const struct vm *present, const char *na
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "'%s' is running already; 'vmpoke destroy %s' ends it", name, name);
 	if (present)
 		return 0;
+	if (vm_lookup_uuid(d, name))
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "the VM '%s' is known by this UUID", vm_lookup_uuid(d, name)->entry.name);
 	if (d->n_vms >= REGISTRY_VMS_MAX)
 		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
 	if (patch_name_valid(name) && launch_connect(&d->worker_config, name, &pid, &fd) == 0) {

@@ -69,6 +69,12 @@ static int add_check(struct daemon *d, const struct registry_entry *entry, struc
 
 	if (d->n_vms >= REGISTRY_VMS_MAX)
 		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
+	/* A name comes before a UUID: who asks for a VM by its UUID must not get another one. */
+	vm = vm_lookup_uuid(d, entry->name);
+	if (!vm && entry->uuid[0] && strcmp(entry->uuid, entry->name) != 0)
+		vm = vm_lookup(d, entry->uuid);
+	if (vm)
+		return err_set(e, ERR_REFUSED, EEXIST, "exists", "the VM '%s' is known by this name or UUID", vm->entry.name);
 	LIST_FOREACH(vm, &d->vms, link) {
 		if (vm->entry.kind == REGISTRY_QEMU && strcmp(vm->entry.qmp, entry->qmp) == 0)
 			return err_set(e, ERR_REFUSED, EEXIST, "exists", "the monitor %s belongs to the VM '%s'", entry->qmp,

@@ -369,7 +369,7 @@ struct vm *vm_lookup(struct daemon *d, const char *name)
 	return NULL;
 }
 
-static struct vm *vm_lookup_uuid(struct daemon *d, const char *uuid)
+struct vm *vm_lookup_uuid(struct daemon *d, const char *uuid)
 {
 	struct vm *vm;
 

@@ -54,6 +54,9 @@ int vm_busy(const struct vm *vm, struct err *e);
 /* Any VM by name, whatever its phase. */
 struct vm *vm_lookup(struct daemon *d, const char *name);
 
+/* The same by UUID, in either case. */
+struct vm *vm_lookup_uuid(struct daemon *d, const char *uuid);
+
 /* The query-vm object from what is known now. New reference. */
 json_t *vm_describe(const struct vm *vm);
 
