@@ -100,7 +100,7 @@ $(BUILD)/tests/list-alternatives: $(BUILD)/obj/tests/tools/list-alternatives.o $
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
 
 # Switches the locks of a guest thousands of times, for tests/e2e/pv-group.sh.
-$(BUILD)/tests/pv-switch: $(BUILD)/obj/tests/tools/pv-switch.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
+$(BUILD)/tests/pv-switch: $(BUILD)/obj/tests/tools/pv-switch.o $(BUILD)/obj/tests/tools/pv-locks.o $(BUILD)/libvm.a $(BUILD)/libprotocol.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_VM) $(LIBS_PROTOCOL)
