@@ -6,7 +6,7 @@
 # Wants vmpoke-libvirt built; every process ends with libvirt_cleanup, or with the shell (pdeathsig).
 declare -A host_pid=() libvirtd_pid=() service_pid=() follower_pid=()
 domain_type=qemu domain_cpu="<cpu mode='maximum'><feature policy='disable' name='cx16'/></cpu>" # see accel_args
-libvirtd_conf=/etc/libvirt/libvirtd.conf channels=/var/lib/libvirt/qemu/channel/target
+security_driver=none libvirtd_conf=/etc/libvirt/libvirtd.conf channels=/var/lib/libvirt/qemu/channel/target
 limit=${LIBVIRT_LIMIT:-180} # seconds, after which anything hangs that somebody waits for
 
 # Why no libvirtd can be had here; empty when it can.
@@ -47,7 +47,7 @@ host_make() {
 		group = "root"
 		dynamic_ownership = 0
 		remember_owner = 0
-		security_driver = "none"
+		security_driver = "$security_driver"
 		namespaces = []
 		cgroup_controllers = []
 		stdio_handler = "file"
