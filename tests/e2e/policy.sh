@@ -33,8 +33,10 @@ key_make() { # NAME: a key without a password
 }
 
 # strict: all for root, signed only. loose: the same, unsigned too. elsewhere: root may only do things to other VMs.
+# norules: nobody may have install rules.
 config() {
-	local vms=a unsigned=refuse
+	local vms=a unsigned=refuse may='*'
+	[ "$1" != norules ] || may='monitor check apply revert manage keys'
 	[ "$1" != elsewhere ] || vms='b*'
 	[ "$1" != loose ] || unsigned=allow
 	cat >"$work/vmpoked.conf" <<-EOF
@@ -44,7 +46,7 @@ config() {
 		unsigned = $unsigned
 		[allow root]
 		users = 0
-		may = *
+		may = $may
 		vms = $vms
 		[allow watchers]
 		users = $stranger
@@ -264,6 +266,38 @@ install_rules() {
 	vp_ok uninstall a gone || return
 	signed gone ours --serial 5
 }
+# What its author may not have any more a rule does not apply; once he may again, it does.
+author_loses_the_right() {
+	patch late 4245
+	signed late ours --serial 1 || return
+	vm_mon a '{"execute": "stop"}' >/dev/null
+	until_ok 60 vm_is paused || why "vmpoked says: $OUT" || return
+	vp_ok install a "$work/late.yaml" || return
+	config norules
+	reload || return
+	vm_mon a '{"execute": "cont"}' >/dev/null
+	until_ok 120 rule_is refused || why "status says: $OUT" || return
+	vp status --why a
+	expect_eq "exit code of status" "$RC" 3 || return
+	grep -q 'late: refused: whoever added rule [0-9]* may not do so now: uid 0 may not do this (class rules)' <<<"$OUT" ||
+		why "status --why says: $OUT" || return
+	grep -q 'added by: root' <<<"$OUT" || why "status --why says: $OUT" || return
+	expect_eq "audit" "$(audit_last '[.result, .patch, .rule] | join(" ")')" "refused late policy" || return
+	expect_eq "getpgrp" "$(vm_pgrp a)" own || return
+	config strict
+	reload || return
+	until_ok 120 rule_is applied || why "status says: $OUT" || return
+	expect_eq "getpgrp" "$(vm_pgrp a)" 4245 || return
+	vp_ok revert a late && vp_ok uninstall a late
+}
+vm_is() { # STATE
+	vp --json list
+	[ "$(field '.[0].state')" = "$1" ]
+}
+rule_is() { # STATE
+	vp --json status a
+	[ "$(field '.desired[0].state')" = "$1" ]
+}
 applied_by_rule() { [[ $(audit_last '[.result, .patch, .key, .allowed_by] | join(" ")') == "done gone $ours install-rule-"* ]]; }
 
 policy_of_other_vms() {
@@ -353,6 +387,7 @@ run_case "a user without the right" unauthorised_user
 run_case "a user who may because of a group" member_of_a_group
 run_case "an override that is not allowed" override_refused
 run_case "install rules" install_rules
+run_case "an install rule whose author lost the right" author_loses_the_right
 run_case "a policy for other VMs, by SIGHUP" policy_of_other_vms
 run_case "counters, and metrics as Prometheus reads them" figures
 run_case "metrics are for those who may monitor" metrics_of_a_stranger
