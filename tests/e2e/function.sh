@@ -45,7 +45,7 @@ no_agent() {
 
 round() {
 	vp_ok --json check web "$work/number.yaml" || return
-	expect_eq "sites" "$(field '.sites_detail[0] | "\(.symbol) \(.old)"')" "__do_sys_getpgrp+0x0 0f1f440000" || return
+	expect_eq "sites" "$(field '.sites_detail[0] | "\(.symbol) \(.old)"')" "__do_sys_getpgrp+$pad 0f1f440000" || return
 	expect_eq "getpgrp() after a check" "$(vm_pgrp web)" own && payloads "" || return
 	vp_ok --json apply web "$work/number.yaml" || return
 	echo "# apply: $(field .elapsed_us) us, pause $(field .longest_pause_us) us"
@@ -91,7 +91,7 @@ sleeper() {
 
 # A task asleep inside an excluded range is who the answer names.
 busy() {
-	local mark pid
+	local mark pid i
 	cat >"$work/busy.yaml" <<-'END'
 		vmpoke: 1
 		name: busy
@@ -106,7 +106,14 @@ busy() {
 	vp --json qmp '{"execute": "patch-apply", "arguments": {"vm": "web", "patch": "busy", "timeout": 300}}'
 	expect_eq "blocker" "$(jq -r '.. | .blocker? // empty | "\(.comm) \(.pid) \(.where)"' <<<"$OUT$ERR" | head -n 1)" \
 		"sleep $pid task stack" || why "$WHY: $OUT$ERR" || return
-	vm_do web unnap && vp_ok apply web "$work/busy.yaml" && vp_ok revert web busy
+	# The agent's thread may have the address left on its stack; it is asked something anew with each try.
+	vm_do web unnap || return
+	for ((i = 0; i < 5; i++)); do
+		vp apply web "$work/busy.yaml"
+		[[ $RC = 6 && $ERR == *"task stack of vmpoke-agent "* ]] || break
+	done
+	expect_eq "exit code" "$RC" 0 || why "$WHY: $ERR" || return
+	vp_ok revert web busy
 }
 
 # What must not get in; each says why.
@@ -159,6 +166,44 @@ rebooted() {
 	vm_do web agent && agent_is ready
 }
 
+# The guest's own tracers where a payload has been.
+own_use() { # WHERE THE FIRST INSTRUCTION BEHIND THE TRACING PAD IS
+	payloads "" || return
+	vm_do web ftrace __do_sys_getpgrp && expect_eq "getpgrp() traced" "$(vm_pgrp web)" own && vm_do web unftrace || return
+	vm_do web kprobe __do_sys_getpgrp+$1 && expect_eq "getpgrp() with a kprobe" "$(vm_pgrp web)" own && vm_do web unkprobe || return
+	vm_healthy web
+}
+
+# The newer kernel, which has the drivers of the agent's port built in.
+start_newer() {
+	guest=$("$root/tests/fetch" guest-6.12 2>>"$work/fetch.log") || why "no kernel 6.12 with modules" || return 2
+	vm_kill web
+	rm -rf "$work/web" "$work/tree" "$work/guest" "$work/state" "$work/run"
+	guest_dir=$plain_guest
+	pad=0x4 # behind an ENDBR64
+	make_initramfs failover || return 1
+	agent_vm_start -q 10 -t single --
+}
+
+newer() {
+	local status
+	WHY=
+	start_newer
+	status=$?
+	case $status in
+	0) ;;
+	2) skip "Linux 6.12" "$WHY"; return ;;
+	*) not_ok "Linux 6.12: the guest starts" "$WHY"; return ;;
+	esac
+	run_case "Linux 6.12: vmpoked starts" daemon_start
+	run_case "Linux 6.12: no agent, no memory" no_agent
+	run_case "Linux 6.12: a function of ours in place of the kernel's, and back" round
+	run_case "Linux 6.12: somebody sleeps in the payload" sleeper
+	run_case "Linux 6.12: the guest's own use afterwards" own_use 0x9
+	daemon_stop
+}
+
+pad=0x0 plain_guest=$guest_dir
 start_guest
 case $? in
 0) ;;
@@ -183,6 +228,7 @@ if [ -n "${VMPOKE_FULL-}" ]; then
 else
 	skip "the worker dies at each step, the guest is rebooted" "only with VMPOKE_FULL=1"
 fi
-run_case "guest is healthy" vm_healthy web
+run_case "the guest's own use afterwards" own_use 0x5
 daemon_stop
+newer
 finish
