@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What kinds-host.sh and churn-host.sh have in common: a stock guest with its agent as a machine of our own, and
+# What kinds-host.sh reads: a stock guest with its agent as a machine of our own, and
 # a patch of each kind for it. Source it after host-lib.sh. For busybox sh.
 machine() {
 	machine_run --vcpus 2 --append "console=ttyS0 quiet panic=-1 vmtest=agent $append"

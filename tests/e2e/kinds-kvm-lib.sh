@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What kinds-kvm.sh and churn-kvm.sh share: a stock kernel with the modules of our machines, packed for a host that has
+# What kinds-kvm.sh needs: a stock kernel with the modules of our machines, packed for a host that has
 # KVM, and the script that runs there. Source it after tests/lib.sh.
 
 lane=n
