@@ -5,7 +5,7 @@
 # prints them, with the number of changes it reached; exit 1 when one was bad. Must
 # never call a run good that changed less than it was to. Needs a shell, sed, timeout.
 # How much in which lane: `native` and `e` are fast, `n` has no int3, `v` is slow.
-bad=0 total=0 running='' out=/tmp/stress.out pairs=2000 each=3400 vcpus='1 2' limit=180 traps=int3 modes='flipped staged held' rest='' land=50 lost=''
+bad=0 total=0 running='' out=/tmp/stress.out pairs=2000 each=3400 vcpus='1 2' limit=180 traps=int3 modes='flipped staged held' rest='' land=50 lost='' n_lost=0
 case ${RIG_LANE:-e} in
 v) limit=900 rest='--gap 2000' ;; # one CPU: the vCPUs run in the gaps only
 n) vcpus=4 each=5000 limit=240 traps=hw modes='flipped staged held stopped' ;;
@@ -47,14 +47,18 @@ run() {
 	echo "# took $(($(cut -d. -f1 /proc/uptime) - began)) s"
 }
 
-# expect STATUS NAME FIGURE LEAST ARGS...: a run whose only fault is a vCPU that the lane's CPUs lost is made again, once in all.
+# The last run's only fault is that the lane's CPUs lost a vCPU or the guest; no result was wrong.
+lost_by_lane() {
+	[ "$(figure fallen)" = "$(figure violations)" ] && { { [ "$(figure fallen)" = 1 ] && vcpu_in_host $out; } || guest_reset $out; }
+}
+
+# expect STATUS NAME FIGURE LEAST ARGS...: a run that the lane's CPUs spoilt is made again, two in all.
 expect() {
 	wanted=$1 name=$2 what=$3 least=$4
 	shift 4
 	run "$@"
-	if [ $status = 1 ] && [ "$wanted" = 0 ] && [ -z "$lost" ] && [ "$(figure violations)" = 1 ] &&
-		[ "$(figure fallen)" = 1 ] && vcpu_in_host $out; then
-		lost=$name
+	if [ $status = 1 ] && [ "$wanted" = 0 ] && [ $n_lost -lt 2 ] && lost_by_lane; then
+		n_lost=$((n_lost + 1)) lost="$lost${lost:+; }$name"
 		run "$@"
 	fi
 	verdict $status "$wanted" "$name" "$what" "$least"
