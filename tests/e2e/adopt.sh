@@ -107,6 +107,43 @@ replaced() {
 	vm_healthy b
 }
 
+one_is_in() { # which
+	vp --json status b
+	[ "$(field '[.patches[] | select(.state == "applied") | .name] | join(" ")')" = "$1" ]
+}
+
+# dies POINT:N PATCH VALUE: the worker is killed there; which of the two is in afterwards, and what getpgrp() then says.
+dies() {
+	echo "$1" >"$work/fault"
+	vp replace b getpgrp-is-4242 "$work/seven.yaml"
+	[ "$RC" != 0 ] && [ ! -e "$work/fault" ] || why "the worker did not die at $1 (exit code $RC)" || return
+	until_ok 120 one_is_in "$2" || why "killed at $1: $2 is not in: $OUT$ERR" || return
+	expect_eq "getpgrp() after $1" "$(vm_pgrp b)" "$3" || return
+	verify_clean b || return
+	[ "$2" = getpgrp-is-4242 ] || vp_ok replace b getpgrp-is-7 "$patch"
+}
+
+# A worker that dies in the middle of a replacement leaves one of the two in: the next one finishes or undoes it.
+replacing_dies() {
+	local point
+	daemon_stop && daemon_start "VMPOKE_FAULT=@$work/fault" || return
+	until_ok 60 vp_ok apply b "$patch" || return
+	dies replace-between:1 getpgrp-is-4242 4242 || return
+	dies journal-begun:2 getpgrp-is-4242 4242 || return
+	dies journal-verified:2 getpgrp-is-7 7 || return
+	if [ -n "${VMPOKE_FULL-}" ]; then
+		for point in journal-begin:1 journal-begun:1 journal-paused:1 journal-written:1 journal-verified:1 \
+			journal-done:1 journal-ended:1 journal-begin:2 journal-paused:2 journal-written:2; do
+			dies "$point" getpgrp-is-4242 4242 || return
+		done
+		for point in journal-done:2 journal-end:2 journal-ended:2; do
+			dies "$point" getpgrp-is-7 7 || return
+		done
+	fi
+	vp_ok revert b getpgrp-is-4242 || return
+	vm_healthy b
+}
+
 run_case "guest patched" setup
 [ $failures = 0 ] || finish
 run_case "guest moves to another QEMU" moved
@@ -117,5 +154,6 @@ run_case "adopted again: known" adopted already
 run_case "status, verify and revert as if applied here" there_as_if_applied
 run_case "neither old nor new needs attention" half_needs_attention
 run_case "one patch replaces another" replaced
+run_case "a worker dies in the middle of that" replacing_dies
 run_case "daemon stops" daemon_stop
 finish
