@@ -460,6 +460,25 @@ static void test_pv_targets_refused(void **state)
 	refused(targets(PV_SLOW, "", ""), true, -EOPNOTSUPP, "pv-group");
 }
 
+/*
+ * The slow path alone was made native. Whatever changed the unlock now would be there still when that is reverted, which asks
+ * nobody: waiters would halt again, and nobody wake them.
+ */
+static void test_pv_targets_by_halves(void **state)
+{
+	struct want_list out;
+
+	(void)state;
+	call_at(0x50, 0x100);
+	pointer(PV_LOCK, 0x100);
+	refused(targets("", NATIVE_UNLOCK, ""), true, -EOPNOTSUPP, "pv-group");
+	refused(group(PATCH_CHOICE_NATIVE), true, -EOPNOTSUPP, "pv-group");
+	refused(targets(PV_SLOW, "", ""), true, -EOPNOTSUPP, "pv-group");
+	changes(targets(NATIVE_SLOW, PV_UNLOCK, ""), 0, 0, &out); /* what it is */
+	changes(targets("", "", KVM_PREEMPTED), 3, 0, &out);
+	want_list_clear(&out);
+}
+
 #define ON(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -467,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON(test_alternative), ON(test_alternative_refused), ON(test_pv_group), ON(test_pv_group_as_it_is),
 		ON(test_pv_group_refused), ON(test_pv_targets), ON(test_pv_targets_refused),
+		ON(test_pv_targets_by_halves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,5 +33,7 @@ int pv_symbol(const struct kind_context *ctx, const char *name, uint64_t *ret, s
 int pv_targets_take(struct pv_group *g, const struct patchfile_site *site, struct err *e);
 /* "paravirt" is what a guest is (0), or it cannot be made so. */
 int pv_stay_paravirt(const struct pv_group *g, struct err *e);
+/* Before slow path or unlock changes: refused where a patch that is in has changed but one of them. */
+int pv_halves_check(const struct pv_group *g, struct err *e);
 
 #endif

@@ -279,7 +279,9 @@ static int wants_add(struct pv_group *g, struct want_list *out, struct err *e)
 {
 	if (memcmp(g->to, g->now, sizeof(g->to)) == 0)
 		return 0;
-	int r = image_lists(g->ctx, &g->image, e);
+	int r = needs_drain(g) ? pv_halves_check(g, e) : 0;
+	if (r >= 0)
+		r = image_lists(g->ctx, &g->image, e);
 	if (r >= 0)
 		r = sites_add(g, out, e);
 	if (r >= 0)

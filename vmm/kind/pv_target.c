@@ -4,7 +4,7 @@
  * of its operation, and all together one that works.
  * Must never make native locks paravirt that were not so at boot: the table that finds
  * a halted waiter (pv_lock_hash) is made then or never. Nor let a slow path that halts go with an unlock
- * that wakes nobody.
+ * that wakes nobody, now or once any patch is reverted.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,6 +50,19 @@ int pv_stay_paravirt(const struct pv_group *g, struct err *e)
 	return pv_refuse(g->pv_ops,
 			 "the locks are native since boot, so the table that finds a halted waiter (pv_lock_hash) was never "
 			 "made; what a patch made native its revert makes paravirt again", e);
+}
+
+/*
+ * A revert puts back its own half of the pair and asks nobody: had another patch changed the other half meanwhile,
+ * waiters would halt again, with an unlock that wakes nobody.
+ */
+int pv_halves_check(const struct pv_group *g, struct err *e)
+{
+	if (is_native(g, PATCH_PV_LOCK_SLOWPATH) == is_native(g, PATCH_PV_UNLOCK))
+		return 0;
+	return pv_refuse(g->pv_ops,
+			 "one of slow path and unlock is native and the other one not, as no guest boots: revert the patch that has "
+			 "made it so first", e);
 }
 
 static bool name_fits(const struct pv_op *op, const char *name)
