@@ -194,6 +194,12 @@ static void test_uuid(void **state)
 	/* Nobody else can be called so. */
 	call_fails(rw, "vm-add", json_pack("{s:s, s:s}", "name", "4DEA22B3-1d52-d8f3-2516-782e98ab3fa0", "qmp", "/tmp/ok2"), ERR_REFUSED, &e);
 	assert_string_equal(e.rule, "exists");
+	/* Nor was anybody before, in whatever case. */
+	json_decref(call_ok(rw, "vm-add", json_pack("{s:s, s:s}", "name", "0000000A-0000-0000-0000-00000000000B", "qmp", "/tmp/ok3")));
+	call_fails(rw, "vm-add", json_pack("{s:s, s:s, s:s}", "name", "ok4", "qmp", "/tmp/ok4", "uuid", "0000000a-0000-0000-0000-00000000000b"),
+		   ERR_REFUSED, &e);
+	assert_string_equal(e.rule, "exists");
+	json_decref(call_ok(rw, "vm-remove", json_pack("{s:s}", "vm", "0000000A-0000-0000-0000-00000000000B")));
 	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", "ok"), ERR_REFUSED, &e);
 	call_fails(rw, "query-vm", json_pack("{s:s}", "vm", uuid), ERR_REFUSED, &e); /* "4*" is not for it */
 	assert_non_null(strstr(e.text, "to 'ok'"));

@@ -62,6 +62,19 @@ static int add_again(const struct vm *vm, const struct registry_entry *entry, in
 	return 0;
 }
 
+/* A name comes before a UUID, which is taken in either case: who asks for a VM by its UUID must not get another one. */
+static const struct vm *namesake(struct daemon *d, const struct registry_entry *entry)
+{
+	const struct vm *vm = vm_lookup_uuid(d, entry->name);
+
+	if (vm || !entry->uuid[0])
+		return vm;
+	LIST_FOREACH(vm, &d->vms, link)
+		if (strcasecmp(vm->entry.name, entry->uuid) == 0)
+			return vm;
+	return NULL;
+}
+
 /* Two workers on one monitor would fight over the VM. */
 static int add_check(struct daemon *d, const struct registry_entry *entry, struct err *e)
 {
@@ -69,10 +82,7 @@ static int add_check(struct daemon *d, const struct registry_entry *entry, struc
 
 	if (d->n_vms >= REGISTRY_VMS_MAX)
 		return err_set(e, ERR_REFUSED, ENOSPC, "limit", "%d VMs are registered already", REGISTRY_VMS_MAX);
-	/* A name comes before a UUID: who asks for a VM by its UUID must not get another one. */
-	vm = vm_lookup_uuid(d, entry->name);
-	if (!vm && entry->uuid[0] && strcmp(entry->uuid, entry->name) != 0)
-		vm = vm_lookup(d, entry->uuid);
+	vm = namesake(d, entry);
 	if (vm)
 		return err_set(e, ERR_REFUSED, EEXIST, "exists", "the VM '%s' is known by this name or UUID", vm->entry.name);
 	LIST_FOREACH(vm, &d->vms, link) {
