@@ -7,7 +7,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
@@ -520,6 +522,31 @@ static void test_replace_cut_off_and_over(void **state)
 	assert_int_equal(byte(PLACE), 0xf5);
 }
 
+static void allow_bytes(rlim_t bytes)
+{
+	struct rlimit limit = { bytes, RLIM_INFINITY };
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* The disk was full when it was over: what somebody does later is not undone by the next worker. */
+static void test_replace_end_is_owed(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	apply(text_p);
+	json_decref(run(command_patch_replace, replace_args("p", text_r)));
+	assert_int_equal(replacing_begin(&w.s, "p", "r", &e), 0);
+	allow_bytes(journal_size(w.s.journal) + 3);
+	replacing_end(&w.s);
+	allow_bytes(RLIM_INFINITY);
+	revert("r");
+	move_to(0);
+	assert_int_equal(w.s.replacing.old[0], 0);
+}
+
 /* What cannot be done is tried again, not for ever. */
 static void test_replace_given_up(void **state)
 {
@@ -554,6 +581,7 @@ int main(void)
 		TEST(test_payload),
 		TEST(test_replace_refused),    TEST(test_replace_put_back),
 		TEST(test_replace_cut_off),    TEST(test_replace_cut_off_and_over),
+		TEST(test_replace_end_is_owed),
 		TEST(test_replace_given_up),
 	};
 

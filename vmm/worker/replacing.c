@@ -37,7 +37,7 @@ void replacing_end(struct session *s)
 {
 	struct err ignored = { 0 };
 
-	journal_append(s->journal, json_pack("{s:s, s:I}", "type", "replaced", "time", (json_int_t)time(NULL)), false, &ignored);
+	journal_owe(s->journal, json_pack("{s:s, s:I}", "type", "replaced", "time", (json_int_t)time(NULL)), &ignored);
 	s->replacing = (struct replacing){ 0 };
 }
 

@@ -25,7 +25,10 @@ struct replacing {
 /* Writes the record, on the disk when it returns 0. The guest is known (session_guest()). */
 int replacing_begin(struct session *s, const char *old, const char *new, struct err *e);
 
-/* It is over, whatever came of it. A journal that cannot be written keeps the record, which resuming finds settled. */
+/*
+ * It is over, whatever came of it. A journal that cannot be written is owed that, before it tells of anything later: a worker
+ * that dies meanwhile leaves what resuming finds settled.
+ */
 void replacing_end(struct session *s);
 
 /* Records "replace" and "replaced" read back. -EBADMSG. */
