@@ -219,6 +219,30 @@ static void test_socket_path(void **state)
 	assert_int_equal(c, 'q');
 }
 
+/* A tap may be anybody's: it is refused before it is looked at. */
+static void test_tap_of_a_user(void **state)
+{
+	struct link_target target = LINK_TARGET_NONE;
+	const struct link_ops *xdp = link_find("xdp");
+	struct link *link = NULL;
+	char why[LINK_WHY_MAX];
+	struct err e = { 0 };
+
+	(void)state;
+	target.ifname = "lo";
+	target.has_mac = true;
+	memcpy(target.mac, "\x52\x54\x00\x00\x00\x01", sizeof(target.mac));
+	target.has_user = true;
+	target.user = geteuid() + 1;
+	int r = xdp->open(&target, &link, &e);
+	if (r == -EOPNOTSUPP)
+		skip(); /* built without XDP */
+	assert_int_equal(r, -EACCES);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_int_equal(xdp->probe(&target, why, sizeof(why)), 0);
+	assert_non_null(strstr(why, "root's alone"));
+}
+
 static void test_close_nothing(void **state)
 {
 	(void)state;
@@ -232,7 +256,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),	 cmocka_unit_test(test_nothing_known), cmocka_unit_test(test_probe_reasons),
 		cmocka_unit_test(test_choose),	 cmocka_unit_test(test_stream),	       cmocka_unit_test(test_full),
-		cmocka_unit_test(test_socket_path), cmocka_unit_test(test_close_nothing),
+		cmocka_unit_test(test_socket_path), cmocka_unit_test(test_tap_of_a_user),
+		cmocka_unit_test(test_close_nothing),
 	};
 
 	return cmocka_run_group_tests_name("link", tests, make_dir, remove_dir);

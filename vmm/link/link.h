@@ -34,7 +34,7 @@
 struct link_target {
 	const char *vm;		  /* name, for sentences */
 	const char *socket;	  /* virtio-serial: unix stream socket of the port's chardev */
-	bool has_user;		  /* virtio-serial: then only a process of this user may serve it */
+	bool has_user;		  /* virtio-serial: then only a process of this user may serve it; xdp: then never */
 	uid_t user;
 	int fd;			  /* virtio-serial: connected stream instead of a path (our own VMM), or -1; open() dups it */
 	uint32_t cid, port;	  /* vsock: the guest's context id (from 3 on) and the agent's port; 0: none */

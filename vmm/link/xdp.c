@@ -45,6 +45,11 @@ static int check_iface(const struct link_target *target, struct xdp_iface *iface
 {
 	int r;
 
+	/* Whose guest is behind a tap nobody can tell, and a program of ours there sees all frames of its guest. */
+	if (target->has_user) {
+		snprintf(why, cap, "a tap is root's alone to name, and the VM was registered by uid %u", target->user);
+		return -EACCES;
+	}
 	if (!target->ifname || !target->has_mac) {
 		snprintf(why, cap, "no tap and MAC address of the guest are known");
 		return -EINVAL;
