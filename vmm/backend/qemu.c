@@ -23,6 +23,8 @@ static void qemu_close(struct backend *b)
 	qmp_client_free(vm->qmp);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
+	if (vm->mem_fd >= 0)
+		close(vm->mem_fd);
 	free(vm->gdb_user);
 	free(vm->gdb_own);
 	free(vm->cpus);
@@ -130,7 +132,7 @@ static int qemu_open(const struct backend_target *target, struct backend **ret, 
 	if (!vm)
 		return err_set(e, ERR_FAILED, ENOMEM, "", "out of memory");
 	vm->base.ops = &backend_qemu;
-	vm->pidfd = -1;
+	vm->pidfd = vm->mem_fd = -1;
 	vm->has_user = target->has_user;
 	vm->user = target->user;
 	int r = connect_monitor(vm, target, e);

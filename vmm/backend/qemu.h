@@ -44,6 +44,7 @@ struct qemu_vm {
 	pid_t pid, first_thread;
 	uint64_t pid_start;
 	int pidfd;
+	int mem_fd; /* has_user: /proc/PID/mem, of what the process was when it was looked at; or -errno */
 	bool live_read;
 	char live_read_why[128];
 	uint64_t read_pause_us; /* longest stop for a read */

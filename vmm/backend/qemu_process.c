@@ -6,6 +6,7 @@
  * with what QEMU itself says is there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,7 +40,9 @@ static void process_forget(struct qemu_vm *vm)
 {
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
-	vm->pidfd = -1;
+	if (vm->mem_fd >= 0)
+		close(vm->mem_fd);
+	vm->pidfd = vm->mem_fd = -1;
 	vm->pid = 0;
 	vm->pid_start = 0;
 }
@@ -51,15 +54,22 @@ pid_t qemu_process_owner(const struct qemu_vm *vm)
 
 /*
  * A monitor can name any thread as its vCPU, and we may be able to read what its user is not. The owner of the folder is
- * the effective uid, or root where the process is not dumpable (proc(5)).
+ * the effective uid, or root where the process is not dumpable (proc(5)). It can also become a set-user-ID program, then
+ * or later: the memory is opened first, and stays that of before an execve(2).
  */
-static bool process_counts(const struct qemu_vm *vm)
+static bool process_counts(struct qemu_vm *vm)
 {
 	char path[32];
 	struct stat st;
 
+	if (!vm->has_user)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)vm->pid);
+	vm->mem_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (vm->mem_fd < 0)
+		vm->mem_fd = errno == EACCES ? -EPERM : -errno;
 	snprintf(path, sizeof(path), "/proc/%d", (int)vm->pid);
-	return !vm->has_user || (stat(path, &st) == 0 && st.st_uid == vm->user);
+	return stat(path, &st) == 0 && st.st_uid == vm->user;
 }
 
 /*
@@ -92,19 +102,30 @@ static bool process_ended(const struct qemu_vm *vm)
 	return poll(&p, 1, 0) != 0;
 }
 
+/* As process_vm_readv(2). 0: it has other memory by now. */
+static ssize_t read_some(const struct qemu_vm *vm, uint64_t hva, void *buf, size_t len)
+{
+	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)hva, len };
+
+	if (!vm->has_user)
+		return process_vm_readv(vm->pid, &local, 1, &remote, 1, 0);
+	if (vm->mem_fd >= 0)
+		return pread(vm->mem_fd, buf, len, (off_t)hva);
+	errno = -vm->mem_fd;
+	return -1;
+}
+
 int qemu_process_read(struct qemu_vm *vm, uint64_t hva, void *buf, size_t len, struct err *e)
 {
 	for (size_t done = 0; done < len;) {
-		struct iovec local = { (char *)buf + done, len - done };
-		struct iovec remote = { (void *)(uintptr_t)(hva + done), len - done };
-		ssize_t n = process_vm_readv(vm->pid, &local, 1, &remote, 1, 0);
+		ssize_t n = read_some(vm, hva + done, (char *)buf + done, len - done);
 
 		if (n > 0) {
 			done += (size_t)n;
 			continue;
 		}
 		int error = n < 0 ? errno : EIO;
-		if (error == ESRCH || process_ended(vm))
+		if (error == ESRCH || (vm->has_user && n == 0) || process_ended(vm))
 			return err_set(e, ERR_INACTIVE, ENOTCONN, "", "QEMU's process ended");
 		return err_set(e, ERR_FAILED, error, "", "cannot read QEMU's memory: %s", strerror(error));
 	}
