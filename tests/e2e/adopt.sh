@@ -36,13 +36,13 @@ runs() { [ "$(vm_status b)" = running ]; }
 
 moved() {
 	vm_start b -s 2 -i -- -incoming "unix:$work/migrate" || return
-	until_ok 30 test -S "$work/migrate" || why "the second QEMU does not listen: $(tail -n 1 "$work/b/qemu.log")" || return
+	until_ok 90 test -S "$work/migrate" || why "the second QEMU does not listen: $(tail -n 1 "$work/b/qemu.log")" || return
 	vp_ok export a || return
 	printf '%s\n' "$OUT" >"$work/records"
 	expect_eq "records" "$(jq '.records | length' "$work/records")" 2 || return
 	vm_mon a "{\"execute\": \"migrate\", \"arguments\": {\"uri\": \"unix:$work/migrate\"}}" >/dev/null
 	until_ok 120 migrated || why "the migration did not complete" || return
-	until_ok 30 runs || why "the guest does not run in the second QEMU" || return
+	until_ok 90 runs || why "the guest does not run in the second QEMU" || return
 	vp_ok remove a --keep-patches || return
 	vm_kill a
 	expect_eq "getpgrp() after the move" "$(vm_pgrp b)" 4242 || return
@@ -75,7 +75,7 @@ there_as_if_applied() {
 	expect_eq "patches" "$(field .patches)" 2 || return
 	daemon_kill
 	daemon_start || return
-	until_ok 15 vp status b getpgrp-is-4242 || why "not known any more: $ERR" || return
+	until_ok 90 vp status b getpgrp-is-4242 || why "not known any more: $ERR" || return
 	vp_ok revert b schedstats || return
 	vp_ok revert b getpgrp-is-4242 || return
 	expect_eq "getpgrp()" "$(vm_pgrp b)" own || return

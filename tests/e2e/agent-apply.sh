@@ -93,11 +93,11 @@ pause_patch() {
 sleeper() {
 	local mark
 	pause_patch && vm_do web pause || return
-	vm_wait web 10 '^PAUSES' || return
+	vm_wait web 120 '^PAUSES' || return
 	mark=$(vm_mark web)
 	vm_do web toggles ksys_sync || return
 	refused 6 'busy.*of pauser.*returns to' apply web "$work/pause.yaml" --agent-use full --timeout 2 || return
-	vm_wait web 30 '^TOGGLED 1$' "$mark" || why "the kernel could not change its own text: $WHY" || return
+	vm_wait web 120 '^TOGGLED 1$' "$mark" || why "the kernel could not change its own text: $WHY" || return
 	vm_do web untoggle && vm_do web unpause || return
 	vp_ok --json apply web "$work/pause.yaml" --agent-use full || return
 	expect_eq "text_mutex, quiescence" "$(field '"\(.text_mutex) \(.quiescence)"')" "true scan" || return

@@ -33,7 +33,7 @@ with_key() {
 }
 
 removed() {
-	vp_ok remove web && until_ok 10 tap_is_free || why "the program is still on the tap"
+	vp_ok remove web && until_ok 90 tap_is_free || why "the program is still on the tap"
 }
 
 [ -n "${VMPOKE_OWN_NET-}" ] && tap_make ||

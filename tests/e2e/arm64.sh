@@ -31,7 +31,7 @@ arm_start() {
 }
 
 setup() {
-	vm_wait a 60 '^pgrp ' || return
+	vm_wait a 240 '^pgrp ' || return
 	daemon_start || return
 	vp_ok add a --qmp "$work/a/qmp"
 }
@@ -40,7 +40,7 @@ address_of() { awk -v name="$1" '$3 == name { print $1; exit }' "$work/symbols";
 
 # As vm_bytes. QEMU looks through CPU 0's eyes, which see nothing of the kernel while they are in user mode (E0PD, KPTI).
 arm_bytes() { # NAME ADDRESS COUNT
-	until_ok 20 arm_seen "$@" && echo "$BYTES"
+	until_ok 90 arm_seen "$@" && echo "$BYTES"
 }
 
 arm_seen() {
@@ -82,7 +82,7 @@ entry_return="  - { at: $function, kind: return, value: 4242 }"
 applies() {
 	vp_ok --json apply a "$(patch road 'kernel: { release: "6.1.*" }' 'sites:' "$entry_return")" || return
 	expect_eq "state, mode" "$(field .state),$(field .mode)" applied,stopped || return
-	vm_wait a 40 '^pgrp 4242 ' "$(vm_mark a)" || return
+	vm_wait a 120 '^pgrp 4242 ' "$(vm_mark a)" || return
 	expect_eq "a new process's getpgrp()" "$(vm_pgrp a)" 4242 || return
 	# mov w0, #4242; ret, behind the tracing pad
 	expect_eq "guest text" "$(arm_bytes a "$((entry + 8))" 8)" "40 12 82 52 c0 03 5f d6" || return
@@ -290,7 +290,7 @@ recovered() { vp --json status a; }
 # Whatever died when: running, all old or all new, and what vmpoke says of it is true.
 settled() {
 	local now
-	until_ok 30 recovered || why "no answer after the crash: $ERR" || return
+	until_ok 90 recovered || why "no answer after the crash: $ERR" || return
 	now=$(text)
 	case $now in
 	"$old") expect_eq "status says patched" "$(field '[.. | .patches? // empty | arrays | length] | max // 0')" 0 ;;
@@ -304,7 +304,7 @@ die_at() { # POINT SUFFIX
 	vp apply a "$work/two.yaml"
 	[ $RC != 0 ] || why "apply was not killed at $1" || return
 	if [ -n "$2" ]; then
-		until_ok 10 daemon_gone || why "the daemon survived" || return
+		until_ok 90 daemon_gone || why "the daemon survived" || return
 		daemon_reap
 		daemon_start || return
 	fi

@@ -60,18 +60,18 @@ by_dashboard() {
 	VMPOKE_SOCKET=$work/run/control-ro.sock PYTHONPATH=$client timeout 300 setpriv --pdeathsig KILL \
 		"$python" "$work/example.dashboard" >"$work/table" 2>"$work/table.err" &
 	pid=$!
-	until_ok 30 dashboard_shows 'web1 running - -' || why "no table: $(tail -n 1 "$work/table.err")" || return
+	until_ok 90 dashboard_shows 'web1 running - -' || why "no table: $(tail -n 1 "$work/table.err")" || return
 	vp_ok apply web1 getpgrp.yaml || return
-	until_ok 30 dashboard_shows 'web1 running getpgrp-is-4242=applied -' || why "applied is not seen: $(tail -n 2 "$work/table")" || return
+	until_ok 90 dashboard_shows 'web1 running getpgrp-is-4242=applied -' || why "applied is not seen: $(tail -n 2 "$work/table")" || return
 	grep -q '^web1 running .* patch-apply$' "$work/table" || why "the job was not seen" || return
 	vm_mon web1 '{"execute": "stop"}' >/dev/null
-	until_ok 30 dashboard_shows 'web1 paused getpgrp-is-4242=applied -' || why "paused is not seen: $(tail -n 2 "$work/table")" || return
+	until_ok 90 dashboard_shows 'web1 paused getpgrp-is-4242=applied -' || why "paused is not seen: $(tail -n 2 "$work/table")" || return
 	vm_mon web1 '{"execute": "cont"}' >/dev/null
 	vp_ok revert web1 getpgrp-is-4242 || return
-	until_ok 30 dashboard_shows 'web1 running - -' || why "reverted is not seen: $(tail -n 2 "$work/table")" || return
+	until_ok 90 dashboard_shows 'web1 running - -' || why "reverted is not seen: $(tail -n 2 "$work/table")" || return
 	vp_ok remove web1 || return
 	vp_ok add web2 --qmp "$work/web1/qmp" || return
-	until_ok 30 dashboard_shows 'web2 running - -' || why "web2 is not seen: $(tail -n 2 "$work/table")" || return
+	until_ok 90 dashboard_shows 'web2 running - -' || why "web2 is not seen: $(tail -n 2 "$work/table")" || return
 	! dashboard_shows 'web1 .*' || why "web1 is still there" || return
 	kill -0 $pid 2>/dev/null || why "it ended: $(tail -n 1 "$work/table.err")" || return
 	kill $pid

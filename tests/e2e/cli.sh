@@ -37,11 +37,11 @@ watched_in_a_pipe() {
 	local pid
 	"$build/vmpoke" list --watch --json >"$work/watched" 2>"$work/watched.err" &
 	pid=$!
-	until_ok 15 grep -q web1 "$work/watched" || why "nothing is printed" || return
+	until_ok 90 grep -q web1 "$work/watched" || why "nothing is printed" || return
 	vp_ok add web2 --qmp "$work/fakes/web002.qmp" || return
-	until_ok 15 grep -q web2 "$work/watched" || why "web2 does not show" || return
+	until_ok 90 grep -q web2 "$work/watched" || why "web2 does not show" || return
 	vp_ok remove web2 || return
-	until_ok 15 removed_is_seen || why "web2 does not go: $(tail -n 1 "$work/watched")" || return
+	until_ok 90 removed_is_seen || why "web2 does not go: $(tail -n 1 "$work/watched")" || return
 	kill -INT $pid
 	wait $pid
 	expect_eq "exit code" $? 0 || return
@@ -53,12 +53,12 @@ watch_ends_with_the_daemon() {
 	local pid
 	"$build/vmpoke" list --watch >"$work/watched" 2>"$work/watched.err" &
 	pid=$!
-	until_ok 15 grep -q web1 "$work/watched" || why "nothing is printed" || return
+	until_ok 90 grep -q web1 "$work/watched" || why "nothing is printed" || return
 	daemon_stop || return
 	wait $pid
 	expect_eq "exit code" $? 7 || return
 	daemon_start || return
-	until_ok 15 both_run || why "the VMs are not back"
+	until_ok 90 both_run || why "the VMs are not back"
 }
 both_run() { vp list && [ "$(grep -c running <<<"$OUT")" = 2 ]; }
 

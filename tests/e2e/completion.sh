@@ -70,9 +70,9 @@ values() {
 
 # A vmpoked that is too busy to answer at once offers no names: asked again, it does.
 names() {
-	until_ok 30 completes "web1 web2 " info we || return
-	until_ok 30 completes "web1 web2 " --color = never check "" || return
-	until_ok 30 completes "web2 " status web2 || return
+	until_ok 90 completes "web1 web2 " info we || return
+	until_ok 90 completes "web1 web2 " --color = never check "" || return
+	until_ok 90 completes "web2 " status web2 || return
 	completes "" revert web1 "" || return
 	completes "" revert nobody "" || return
 	completes "" events ""

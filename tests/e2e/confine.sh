@@ -16,7 +16,7 @@ qemu_started() {
 	setpriv --pdeathsig KILL qemu-system-x86_64 -S -accel tcg -m 64 -nodefaults -display none -vga none -nic none \
 		-qmp "unix:$work/q/qmp,server=on,wait=off" >"$work/q/qemu.log" 2>&1 </dev/null &
 	vm_pid[q]=$!
-	until_ok 30 [ -S "$work/q/qmp" ] || why "QEMU: $(tail -n 1 "$work/q/qemu.log")"
+	until_ok 90 [ -S "$work/q/qmp" ] || why "QEMU: $(tail -n 1 "$work/q/qemu.log")"
 }
 
 # Workers are children of the daemon that nobody else starts.
@@ -51,9 +51,9 @@ worker_killed() {
 	vp info q
 	[ "$RC" != 0 ] || why "the call was made" || return
 	[ ! -e "$work/fault" ] || why "the fault point was not passed" || return
-	until_ok 20 log_has "worker [0-9]+ is killed: it made system call $acct, which it may not" || return
+	until_ok 90 log_has "worker [0-9]+ is killed: it made system call $acct, which it may not" || return
 	log_has "^vmpoke-vm: q: it makes system call $acct, which it may not" || return
-	until_ok 30 answers q || why "the next worker does not answer: $ERR" || return
+	until_ok 90 answers q || why "the next worker does not answer: $ERR" || return
 	caged "$(worker_pid q)"
 }
 
@@ -62,8 +62,8 @@ agent_elsewhere() {
 	local before
 	before=$(worker_pid q)
 	vp_ok agent q --set vsock:77 || return
-	until_ok 30 another_worker "$before" || why "no worker for the new address" || return
-	until_ok 30 answers q || why "it does not answer: $ERR" || return
+	until_ok 90 another_worker "$before" || why "no worker for the new address" || return
+	until_ok 90 answers q || why "it does not answer: $ERR" || return
 	log_has "did not take the agent's new address: this worker may not use such a link" || return
 	expect_eq "forbidden calls" "$(grep -c '^vmpoke-vm: q: it makes system call' "$work/vmpoked.log")" 1
 }
@@ -72,7 +72,7 @@ another_worker() { local now; now=$(worker_pid q); [ -n "$now" ] && [ "$now" != 
 machine_caged() {
 	vp_ok --json run bare --kernel "$guest_dir/beat.elf" --memory 64M --console "$work/bare.console" || return
 	machine=$(field .pid)
-	until_ok 20 grep -qs UP "$work/bare.console" || why "the guest does not print" || return
+	until_ok 90 grep -qs UP "$work/bare.console" || why "the guest does not print" || return
 	caged "$machine"
 }
 
@@ -82,8 +82,8 @@ machine_killed() {
 	echo forbidden-call:1 >"$work/fault"
 	vp probe bare
 	[ "$RC" != 0 ] || why "the call was made" || return
-	until_ok 20 log_has "^vmpoke-vm: bare: it makes system call $acct, which it may not" || return
-	until_ok 20 machine_over || why "the machine goes on: $(field .state)" || return
+	until_ok 90 log_has "^vmpoke-vm: bare: it makes system call $acct, which it may not" || return
+	until_ok 90 machine_over || why "the machine goes on: $(field .state)" || return
 	grep -q 'signal 31' <<<"$(field .reason)" || why "the reason is: $(field .reason)"
 }
 

@@ -81,7 +81,7 @@ client_killed() {
 	count_begin $place --seconds 300 || return
 	kill -KILL "$counter"
 	count_wait
-	until_ok 20 no_jobs || why "it goes on without its client" || return
+	until_ok 90 no_jobs || why "it goes on without its client" || return
 	left_alone
 }
 
@@ -91,7 +91,7 @@ worker_killed() {
 	kill -KILL "$(pgrep -P "$daemon_pid" -x vmpoke-vm)" || return
 	count_wait
 	[ "$RC" != 0 ] || why "it was not killed" || return
-	until_ok 30 vp probe a || why "no new worker: $ERR" || return
+	until_ok 90 vp probe a || why "no new worker: $ERR" || return
 	left_alone
 }
 
@@ -102,11 +102,11 @@ killed_at_trap() { # WHOM
 	count_wait
 	[ "$RC" != 0 ] || why "it was not killed" || return
 	if [ -n "$1" ]; then
-		until_ok 10 daemon_gone || why "the daemon survived" || return
+		until_ok 90 daemon_gone || why "the daemon survived" || return
 		daemon_reap
 		daemon_start || return
 	fi
-	until_ok 30 vp probe a || why "no new worker: $ERR" || return
+	until_ok 90 vp probe a || why "no new worker: $ERR" || return
 	left_alone
 }
 

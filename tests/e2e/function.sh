@@ -148,7 +148,7 @@ worker_dies() { # POINT VERB
 	daemon_stop && daemon_start "VMPOKE_FAULT=$1:1" && agent_is ready || return
 	died=$(worker_deaths)
 	vp --json "$2" web "$work/number.yaml"
-	until_ok 10 worker_died "$died" || why "the worker did not die at $1" || return
+	until_ok 90 worker_died "$died" || why "the worker did not die at $1" || return
 	daemon_stop && daemon_start || return
 	agent_is ready && verify_clean web || return
 	vp_ok apply web "$work/number.yaml" && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
@@ -161,7 +161,7 @@ rebooted() {
 	vp_ok apply web "$work/number.yaml" || return
 	mark=$(vm_mark web)
 	vm_mon web '{"execute": "system_reset"}' >/dev/null
-	vm_wait web 60 '^UP ' "$mark" || return
+	vm_wait web 240 '^UP ' "$mark" || return
 	vp_ok probe web && payloads "" || return
 	vm_do web agent && agent_is ready
 }

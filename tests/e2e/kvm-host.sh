@@ -50,7 +50,7 @@ qemu_gone() {
 daemon_start
 check_boot "a stock guest boots under QEMU/KVM" boots qemu_gone qemu_start
 own=$(sed -n 's/^pgrp \([0-9]*\) .*/\1/p' "$dir/console" | head -n 1)
-check "added" within 10 vp add a --qmp "$dir/qmp"
+check "added" within 90 vp add a --qmp "$dir/qmp"
 check "probe says kvm" sh -c "vmpoke -c $sock --json probe a | grep -q '\"accel\": \"kvm\"'"
 for round in 1 2 3; do
 	check "applied, and the running guest shows it $round" patched 4242

@@ -46,7 +46,7 @@ busy_monitor() {
 }
 
 second_daemon() {
-	timeout 10 "$build/vmpoked" --state-dir "$work/state" --runtime-dir "$work/run" --foreground \
+	timeout 120 "$build/vmpoked" --state-dir "$work/state" --runtime-dir "$work/run" --foreground \
 		>/dev/null 2>"$work/stderr" </dev/null
 	expect_eq "exit code of a second daemon" $? 1 || return
 	[ -s "$work/stderr" ] || why "it says nothing" || return
@@ -89,7 +89,7 @@ lost_by_reboot() {
 	local mark
 	mark=$(vm_mark a)
 	echo reboot >&"${vm_fd[a]}"
-	vm_wait a 60 '^UP ' "$mark" || return
+	vm_wait a 240 '^UP ' "$mark" || return
 	expect_eq "getpgrp() after the reboot" "$(vm_pgrp a)" own || return
 	until_ok 90 patch_is_lost || why "the patch is '$(patch_state a)' after a reboot" || return
 	verify_clean a

@@ -13,7 +13,7 @@ fakes_start() {
 	setpriv --pdeathsig KILL "$python" "$root/tests/fake/qmp_vms.py" "$work/fakes" "$1" "${2-vm}" \
 		<"$work/fakes/stdin" >"$work/fakes/out" 2>"$work/fakes/log" &
 	fakes_pid=$!
-	until_ok 15 grep -qs ready "$work/fakes/out" || why "the fake VMs do not listen: $(tail -n 1 "$work/fakes/log")"
+	until_ok 90 grep -qs ready "$work/fakes/out" || why "the fake VMs do not listen: $(tail -n 1 "$work/fakes/log")"
 }
 
 # The script's end kills it (pdeathsig); this takes it away before.

@@ -36,13 +36,13 @@ listed() {
 all_change() {
 	"$build/vmpoke" -c "$sock" list --watch --json >"$work/watched" 2>"$work/watched.err" &
 	local pid=$!
-	until_ok 15 grep -qs vm000 "$work/watched" || why "nothing is watched" || return
+	until_ok 90 grep -qs vm000 "$work/watched" || why "nothing is watched" || return
 	kill -USR1 "$fakes_pid"
-	until_ok 30 all_are paused || why "states are $(states)" || return
-	until_ok 30 watched_are paused || why "the watcher sees $(tail -n 1 "$work/watched" | jq -c 'map(.state) | group_by(.) | map([.[0], length])')" || return
+	until_ok 90 all_are paused || why "states are $(states)" || return
+	until_ok 90 watched_are paused || why "the watcher sees $(tail -n 1 "$work/watched" | jq -c 'map(.state) | group_by(.) | map([.[0], length])')" || return
 	kill -USR2 "$fakes_pid"
-	until_ok 30 all_are running || why "states are $(states)" || return
-	until_ok 30 watched_are running || why "the watcher does not see that they run" || return
+	until_ok 90 all_are running || why "states are $(states)" || return
+	until_ok 90 watched_are running || why "the watcher does not see that they run" || return
 	kill -INT $pid
 	wait $pid
 	expect_eq "exit code of list --watch" $? 0 || return

@@ -113,10 +113,10 @@ daemon_dies() { # MODE POINT
 	# shellcheck disable=SC2046
 	vp "$verb" a "$p.yaml" $(wish "$1") >answer 2>&1
 	[ $? = 7 ] || { echo "not killed: $(cat answer)"; fault_clear; return 1; }
-	within 5 daemon_gone || { echo "the daemon lives"; return 1; }
+	within 90 daemon_gone || { echo "the daemon lives"; return 1; }
 	wait "$daemon_pid" 2>/dev/null
 	daemon_start || { tail -n 1 daemon.log; return 1; }
-	within 15 state_is running || { vp info a; return 1; }
+	within 90 state_is running || { vp info a; return 1; }
 	if [ $verb = apply ]; then patched "$p"; else ! patched "$p"; fi || { echo "$verb was not finished"; return 1; }
 	vp verify a
 }
@@ -128,7 +128,7 @@ worker_dies() { # MODE POINT
 	fault_set "$2"
 	# shellcheck disable=SC2046
 	vp apply a "$p.yaml" $(wish "$1") >answer 2>&1 && { echo "not killed: $(cat answer)"; return 1; }
-	within 10 state_is shutdown || { vp info a; return 1; }
+	within 90 state_is shutdown || { vp info a; return 1; }
 	vp --json info a >answer && has '"patches": 0' answer || return
 	machine_start || return
 	after=$(last_of "$p")

@@ -51,7 +51,7 @@ started() {
 	setpriv --pdeathsig KILL env -i PATH=/usr/sbin:/usr/bin chroot "$fresh" vmpoked --foreground \
 		>"$work/vmpoked.out" 2>"$work/vmpoked.log" </dev/null &
 	daemon_pid=$!
-	until_ok 15 [ -S /run/vmpoke/control.sock ] || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"
+	until_ok 90 [ -S /run/vmpoke/control.sock ] || why "vmpoked did not start: $(tail -n 1 "$work/vmpoked.log")"
 }
 
 # The commands as they stand in the manual page.

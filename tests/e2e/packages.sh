@@ -81,7 +81,7 @@ only_ours_exported() {
 # The example asks for VMs, waits for an event, and asks for a VM that is not there: exit code 4.
 example_runs() { # NAME
 	local status
-	LD_LIBRARY_PATH=$lib timeout 30 "$work/$1" "$sock" >"$work/example.out" 2>"$work/example.err"
+	LD_LIBRARY_PATH=$lib timeout 120 "$work/$1" "$sock" >"$work/example.out" 2>"$work/example.err"
 	status=$?
 	expect_eq "exit code" $status 4 || why "$WHY ($(<"$work/example.err"))" || return
 	expect_eq "the list" "$(head -n 1 "$work/example.out")" "[]" || return
@@ -89,7 +89,7 @@ example_runs() { # NAME
 }
 
 example_finds_no_daemon() {
-	LD_LIBRARY_PATH=$lib timeout 30 "$work/shared" "$work/nobody" >"$work/example.out" 2>"$work/example.err"
+	LD_LIBRARY_PATH=$lib timeout 120 "$work/shared" "$work/nobody" >"$work/example.out" 2>"$work/example.err"
 	expect_eq "exit code" $? 7
 }
 

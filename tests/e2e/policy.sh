@@ -62,7 +62,7 @@ reload() {
 	local before
 	before=$(grep -c 'SIGHUP: policy' "$work/vmpoked.log")
 	kill -HUP "$daemon_pid"
-	until_ok 10 reloaded "$before" || why "SIGHUP did nothing: $(tail -n 1 "$work/vmpoked.log")"
+	until_ok 90 reloaded "$before" || why "SIGHUP did nothing: $(tail -n 1 "$work/vmpoked.log")"
 }
 reloaded() { [ "$(grep -c 'SIGHUP: policy' "$work/vmpoked.log")" -gt "$1" ]; }
 
@@ -354,19 +354,19 @@ journal_has_fields() {
 	setpriv --pdeathsig KILL unshare --mount --propagation private sh -c '
 		mount -t tmpfs none /run && mkdir -p /run/systemd/journal || exit 1
 		setpriv --pdeathsig KILL "$1" "$2" /run/systemd/journal/socket "$3/journal.jsonl" &
-		for i in 1 2 3 4 5 6 7 8 9 10; do [ -S /run/systemd/journal/socket ] && break; sleep 0.5; done
+		for i in $(seq 180); do [ -S /run/systemd/journal/socket ] && break; sleep 0.5; done
 		exec "$4" --config "$3/vmpoked.conf" --keys-dir "$3/keys.d" --state-dir "$3/state" --runtime-dir "$3/run"
 	' - "$python" "$root/tests/e2e/journal-catch.py" "$work" "$build/vmpoked" >"$work/journald.log" 2>&1 &
 	daemon_pid=$!
-	until_ok 20 daemon_answers || why "no vmpoked: $(tail -n 1 "$work/journald.log")" || return
+	until_ok 90 daemon_answers || why "no vmpoked: $(tail -n 1 "$work/journald.log")" || return
 	refused unsigned 'not signed' apply a "$work/plain.yaml" || return
-	until_ok 10 grep -q '"VMPOKE_RESULT": "refused"' "$work/journal.jsonl" || why "the journal got: $(tail -n 1 "$work/journal.jsonl")" || return
+	until_ok 90 grep -q '"VMPOKE_RESULT": "refused"' "$work/journal.jsonl" || why "the journal got: $(tail -n 1 "$work/journal.jsonl")" || return
 	OUT=$(jq -sr 'map(select(.VMPOKE_RESULT == "refused"))[-1] |
 		[.VMPOKE_VM, .VMPOKE_PATCH, .VMPOKE_UID, .VMPOKE_COMMAND, .VMPOKE_RULE, .MESSAGE_ID, .PRIORITY, .SYSLOG_IDENTIFIER] | join(" ")' \
 		"$work/journal.jsonl")
 	expect_eq "fields" "$OUT" "a plain 0 patch-apply unsigned 54be96e6afbd4f4da109804d8e6ecdba 4 vmpoked" || return
 	vp_ok apply a "$work/gone.yaml" && vp_ok revert a gone || return
-	until_ok 10 grep -q '"VMPOKE_RESULT": "done"' "$work/journal.jsonl" || why "no result in the journal"
+	until_ok 90 grep -q '"VMPOKE_RESULT": "done"' "$work/journal.jsonl" || why "no result in the journal"
 }
 
 run_case "setup" setup

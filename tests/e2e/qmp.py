@@ -12,7 +12,7 @@ import sys
 class Qmp:
     """One connection. Events that arrive meanwhile are kept in self.events."""
 
-    def __init__(self, path, negotiate=True, timeout=20):
+    def __init__(self, path, negotiate=True, timeout=120):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         self.sock.connect(path)

@@ -31,7 +31,7 @@ def classify(message):
 
 def answers(path, request):
     """Classes of everything the peer says to one request, in order."""
-    qmp = LenientQmp(path, negotiate=request.get("negotiated", True), timeout=10)
+    qmp = LenientQmp(path, negotiate=request.get("negotiated", True), timeout=120)
     try:
         raw = request["send"].encode() if "send" in request else bytes.fromhex(request["send_hex"])
         qmp.send(raw)

@@ -21,7 +21,7 @@ setup() {
 	daemon_start || return
 	vp_ok install 'web?' "$work/pgrp-4242.yaml" || return
 	vm_start web1 -s 2 -i || return
-	until_ok 30 test -S "$work/web1/qmp" || why "QEMU has no monitor: $(tail -n 1 "$work/web1/qemu.log")" || return
+	until_ok 90 test -S "$work/web1/qmp" || why "QEMU has no monitor: $(tail -n 1 "$work/web1/qemu.log")" || return
 	vp_ok add web1 --qmp "$work/web1/qmp" || return
 	vp_ok --json rules || return
 	expect_eq "VMs of the rule" "$(field '.[0].vms[0].vm')" web1
@@ -73,7 +73,7 @@ daemon_dies_between() {
 
 reverted_by_hand() {
 	vp_ok revert web1 pgrp-4242 || return
-	expect_state pgrp-4242 reverted 20 || return
+	expect_state pgrp-4242 reverted 90 || return
 	vp status web1
 	expect_eq "exit code of status" "$RC" 3 || return
 	grep -q 'somebody took it out' <<<"$OUT" || why "status does not say so: $OUT" || return
@@ -83,7 +83,7 @@ reverted_by_hand() {
 	daemon_start || return
 	vp_ok wait web1 --for running --timeout 60 || return
 	vp_ok wait web1 --timeout 60 || return
-	expect_state pgrp-4242 reverted 20 || return
+	expect_state pgrp-4242 reverted 90 || return
 	expect_eq "getpgrp()" "$(vm_pgrp web1)" own || return
 	# Until the next boot.
 	back_after reset_it
@@ -96,7 +96,7 @@ in_order_of_priority() {
 	vp_ok uninstall 'web?' pgrp-4242 || return
 	vp_ok revert web1 pgrp-4242 || return
 	vm_mon web1 '{"execute": "stop"}' >/dev/null
-	until_ok 30 known_paused || why "vmpoked does not see that it is paused: $OUT" || return
+	until_ok 90 known_paused || why "vmpoked does not see that it is paused: $OUT" || return
 	vp_ok install web1 "$work/other.yaml" --priority -5 || return
 	vp_ok install 'web*' "$work/schedstats.yaml" --priority 10 || return
 	vp_ok install web1 "$work/pgrp-7.yaml" || return
@@ -108,7 +108,7 @@ in_order_of_priority() {
 	vp_ok --json history web1 --limit 3 || return
 	order=$(field '[.entries[].patch] | join(" ")')
 	expect_eq "order of application" "$order" "schedstats pgrp-7 other" || return
-	expect_state pgrp-4242 refused 10 || return
+	expect_state pgrp-4242 refused 90 || return
 	vp --json status web1
 	expect_eq "exit code of status" "$RC" 3 || return
 	expect_eq "rule of the refusal" "$(field '.desired[] | select(.patch == "pgrp-4242") | .refusal')" overlap || return
@@ -119,7 +119,7 @@ other_kernel() {
 	vp_ok uninstall web1 pgrp-4242 || return
 	vp_ok install web1 "$work/pgrp-4242.yaml" --build-id 'ffff*' || return
 	vp_ok wait web1 --timeout 60 || return
-	expect_state pgrp-4242 other-kernel 20 || return
+	expect_state pgrp-4242 other-kernel 90 || return
 	vp_ok status web1 || why "a rule for another kernel is not met: $ERR"
 }
 

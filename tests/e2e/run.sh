@@ -29,7 +29,7 @@ start() {
 is_state() { vp --json info "$1" && [ "$(field .state)" = "$2" ]; }
 lines() { wc -l <"$work/$1.console"; }
 grown() { [ "$(lines "$1")" -gt "$2" ]; }
-beats() { until_ok 20 grown "$1" "$(lines "$1")" || why "the guest of $1 prints nothing any more"; }
+beats() { until_ok 90 grown "$1" "$(lines "$1")" || why "the guest of $1 prints nothing any more"; }
 said() { grep -q "$2" "$work/$1.console"; }
 # Nobody may be there to reap it. With a leader that is a zombie, the other threads still keep
 # its files open: the socket of a machine whose vCPUs are not out yet takes connections.
@@ -53,7 +53,7 @@ started() {
 	expect_eq "kind, accel, vcpus and memory" "$(field '"\(.kind) \(.accel) \(.vcpus) \(.memory)"')" \
 		"machine kvm 2 67108864" || return
 	expect_eq kernel "$(field .kernel)" "$(readlink -f "$kernel")" || return
-	until_ok 20 said a UP || why "the guest does not print" || return
+	until_ok 90 said a UP || why "the guest does not print" || return
 	beats a || return
 	vp_ok list || return
 	grep -q '^a	running	2	kvm' <<<"$OUT" || why "list says: $OUT"
@@ -122,7 +122,7 @@ daemon_killed() {
 	daemon_kill
 	beats a || return
 	daemon_start || return
-	until_ok 15 is_state a running || why "the next daemon says: $OUT $ERR" || return
+	until_ok 90 is_state a running || why "the next daemon says: $OUT $ERR" || return
 	expect_eq "process" "$(field .pid)" "$pid" || return
 	beats a
 }
@@ -131,7 +131,7 @@ daemon_stopped() {
 	daemon_stop || return
 	beats a || return
 	daemon_start || return
-	until_ok 15 is_state a running || why "the next daemon says: $OUT $ERR" || return
+	until_ok 90 is_state a running || why "the next daemon says: $OUT $ERR" || return
 	expect_eq "process" "$(field .pid)" "$pid"
 }
 
@@ -152,14 +152,14 @@ worker_killed() {
 	if [ "$how" = adopted ]; then
 		daemon_kill
 		daemon_start || return
-		until_ok 15 is_state a running || why "not adopted: $OUT" || return
+		until_ok 90 is_state a running || why "not adopted: $OUT" || return
 	elif [ "$how" = unseen ]; then
 		daemon_kill
 	fi
 	kill -KILL "$pid"
-	until_ok 10 process_gone "$pid" || why "it does not die" || return
+	until_ok 90 process_gone "$pid" || why "it does not die" || return
 	[ "$how" != unseen ] || daemon_start || return
-	until_ok 10 is_state a shutdown || why "the state is $OUT" || return
+	until_ok 90 is_state a shutdown || why "the state is $OUT" || return
 	grep -qE "$2" <<<"$(field .reason)" || why "the reason is: $(field .reason)" || return
 	daemon_stop && daemon_start || return
 	vp_ok --json info a || return
@@ -168,15 +168,15 @@ worker_killed() {
 
 guest_ends() {
 	kernel=$bye start b --memory 64M || return
-	until_ok 20 is_state b shutdown || why "the state is $OUT" || return
+	until_ok 90 is_state b shutdown || why "the state is $OUT" || return
 	expect_eq "what it printed" "$(tr '\n' ' ' <"$work/b.console")" "UP beat beat beat " || return
 	expect_eq reason "$(field .reason)" "exit 0" || return
 	daemon_kill
 	daemon_start || return
-	until_ok 15 is_state b shutdown || why "after a restart: $OUT" || return
+	until_ok 90 is_state b shutdown || why "after a restart: $OUT" || return
 	expect_eq "reason after a restart" "$(field .reason)" "exit 0" || return
 	kernel=$bye start b --memory 64M || why "a new one in its place: $WHY" || return
-	until_ok 20 is_state b shutdown || return
+	until_ok 90 is_state b shutdown || return
 	vp_ok remove b || return
 	process_gone "$pid" || why "its process is still there" || return
 	vp info b
@@ -186,7 +186,7 @@ guest_ends() {
 two_at_once() {
 	start c --memory 64M || return
 	start d --memory 64M --vcpus 2 || return
-	until_ok 20 said c UP && until_ok 20 said d UP || why "one of them does not print" || return
+	until_ok 90 said c UP && until_ok 90 said d UP || why "one of them does not print" || return
 	vp_ok destroy c || return
 	beats d || return
 	vp_ok remove c || return
@@ -199,7 +199,7 @@ no_access() {
 	"${as[@]}" setpriv --pdeathsig KILL "$build/vmpoked" --state-dir "$dir/state" --runtime-dir "$dir/run" --foreground \
 		2>"$dir/log" &
 	local daemon=$!
-	until_ok 15 test -S "$dir/run/control.sock"
+	until_ok 90 test -S "$dir/run/control.sock"
 	OUT=$("$build/vmpoke" -c "$dir/run/control.sock" run x --kernel "$work/public.elf" 2>&1)
 	RC=$?
 	kill $daemon

@@ -19,7 +19,7 @@ namespace_made() {
 	unset DBUS_SESSION_BUS_ADDRESS
 	/lib/systemd/systemd --user --unit=basic.target --log-target=console --default-standard-output=inherit \
 		--default-standard-error=inherit >"$work/manager.log" 2>&1 </dev/null &
-	until_ok 30 manager_runs
+	until_ok 90 manager_runs
 }
 
 ctl() { systemctl --user --no-pager "$@"; }
@@ -90,7 +90,7 @@ restarted_after_kill() {
 	[ "$before" -gt 1 ] || why "the service does not run" || return
 	kill -KILL "$before"
 	vp_ok --json list || return
-	until_ok 30 is_active $service || why "not active again" || return
+	until_ok 90 is_active $service || why "not active again" || return
 	[ "$(main_pid)" != "$before" ] || why "the same process"
 }
 
@@ -105,12 +105,12 @@ machine_stays() {
 	local pid
 	vp_ok --json run bare --kernel "$guest_dir/beat.elf" --memory 64M --console "$work/bare.console" || return
 	pid=$(field .pid)
-	until_ok 30 grep -qs UP "$work/bare.console" || why "the guest does not print" || return
+	until_ok 90 grep -qs UP "$work/bare.console" || why "the guest does not print" || return
 	ctl restart $service || return
 	kill -0 "$pid" || why "the machine ended with the service's restart" || return
 	ctl stop $service 2>>"$work/stop" || return
 	kill -0 "$pid" || why "the machine ended with the service" || return
-	until_ok 30 machine_found "$pid" || why "the next service says: $OUT $ERR" || return
+	until_ok 90 machine_found "$pid" || why "the next service says: $OUT $ERR" || return
 	vp_ok destroy bare
 }
 
@@ -137,10 +137,10 @@ watched() {
 
 bad_names_refused() {
 	local status
-	timeout 20 systemd-socket-activate -l "$work/other.sock" --fdname=other "$build/vmpoked" --foreground \
+	timeout 240 systemd-socket-activate -l "$work/other.sock" --fdname=other "$build/vmpoked" --foreground \
 		--state-dir "$work/state" --runtime-dir "$work/run" >"$work/activate" 2>&1 &
-	until_ok 10 [ -S "$work/other.sock" ] || why "no socket" || return
-	timeout 10 "$build/vmpoke" -c "$work/other.sock" list >/dev/null 2>&1
+	until_ok 90 [ -S "$work/other.sock" ] || why "no socket" || return
+	timeout 90 "$build/vmpoke" -c "$work/other.sock" list >/dev/null 2>&1
 	wait $!
 	status=$?
 	expect_eq "exit status" $status 1 || return

@@ -31,13 +31,13 @@ case_no_address() {
 }
 
 case_sigkill() {
-	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
-	until_ok 30 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 300
+	until_ok 90 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
 	xdp_shown tap0 || why "no program on tap0" || return
 	end_quietly "$started" KILL
-	until_ok 5 not xdp_shown tap0 || why "the program is still there" || return
+	until_ok 90 not xdp_shown tap0 || why "the program is still there" || return
 	ping_link xdp --tap tap0 --mac $mac --count 20 || return
-	vm_wait g 20 '^packet: another host'
+	vm_wait g 120 '^packet: another host'
 }
 not() { ! "$@"; }
 
@@ -49,7 +49,7 @@ case_rest() {
 	rx_before=$(ip -s -j link show tap0 | jq '.[0].stats64.rx.packets')
 	before=$(last_time)
 	[ -n "$before" ] || why "the guest's console tells no times" || return
-	vm_wait g 30 '^TIME' "$(vm_mark g)" && sleep 4
+	vm_wait g 120 '^TIME' "$(vm_mark g)" && sleep 4
 	after=$(last_time)
 	rx_after=$(ip -s -j link show tap0 | jq '.[0].stats64.rx.packets')
 	expect_eq "frames from the guest" "$rx_after" "$rx_before" &&
@@ -58,7 +58,7 @@ case_rest() {
 time_stands() {
 	local mark
 	mark=$(vm_mark g)
-	until_ok 30 vm_lines_after $((mark + 2)) && [ "$(tail -n 2 "$work/g/console" | tr -d '\r' | grep ^TIME | sort -u | wc -l)" = 1 ]
+	until_ok 90 vm_lines_after $((mark + 2)) && [ "$(tail -n 2 "$work/g/console" | tr -d '\r' | grep ^TIME | sort -u | wc -l)" = 1 ]
 }
 vm_lines_after() { [ "$(vm_mark g)" -ge "$1" ]; }
 last_time() { tr -d '\r' <"$work/g/console" | grep '^TIME' | tail -n 1; }
@@ -70,10 +70,10 @@ case_virtio_serial() {
 }
 
 case_guest_gone() {
-	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
-	until_ok 30 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 300
+	until_ok 90 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")" || return
 	vm_kill g
-	until_ok 40 not kill -0 "$started" 2>/dev/null || why "the link did not notice" || return
+	until_ok 90 not kill -0 "$started" 2>/dev/null || why "the link did not notice" || return
 	said held "no agent answers\|gone or down" || why "it said: $(tail -n 1 "$work/held")"
 }
 
@@ -88,8 +88,8 @@ case_others() {
 	sum=$(tr -d '\r' <"$work/g/console" | sed -n 's/^SUM //p')
 	ip addr add 10.77.0.1/24 dev tap0
 	expect_eq "the guest's file, before" "$(fetch_file)" "$sum" || return
-	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 60
-	until_ok 30 said held '^rtt' && xdp_shown tap0 || why "no session: $(tail -n 1 "$work/held")" || return
+	start held "$tools/link-ping" xdp --tap tap0 --mac $mac --count 5 --hold 300
+	until_ok 90 said held '^rtt' && xdp_shown tap0 || why "no session: $(tail -n 1 "$work/held")" || return
 	expect_eq "the guest's file, link open" "$(fetch_file)" "$sum" || return
 	end_quietly "$started" TERM
 	expect_eq "the guest's file, link closed" "$(fetch_file)" "$sum"

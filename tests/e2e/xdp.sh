@@ -24,7 +24,7 @@ new_wire() { # [MTU]
 agent_start() { # IFNAME
 	start agent nsenter -t "$far" -n "$tools/link-echo" packet "$1"
 	agent=$started
-	until_ok 10 said agent ready
+	until_ok 90 said agent ready
 }
 drop_wire() {
 	end_quietly "$agent" KILL
@@ -83,7 +83,7 @@ case_fallback() {
 held_start() { # SECONDS
 	start held "$tools/link-ping" xdp --tap v0 --mac "$mac" --count 10 --hold "$1"
 	held=$started
-	until_ok 15 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")"
+	until_ok 90 said held '^rtt' || why "no session: $(tail -n 1 "$work/held")"
 }
 
 # What of others' traffic arrives: TCP bytes and datagrams, both exactly.
@@ -96,10 +96,10 @@ case_others_unharmed() {
 	local before during after
 	start server "$python" "$root/tests/link/traffic.py" serve 10.78.0.1
 	local server=$started
-	until_ok 10 said server ready || why "no server" || return
+	until_ok 90 said server ready || why "no server" || return
 	other_traffic before
 	before=$TRAFFIC
-	held_start 60 || return
+	held_start 300 || return
 	other_traffic during
 	during=$TRAFFIC
 	xdp_shown v0 || why "the link was not open meanwhile" || return
@@ -116,14 +116,14 @@ case_others_unharmed() {
 passes() { # SOURCE MAC, TYPE: how many of 20 the host sees
 	start count "$python" "$root/tests/link/frames.py" count v0 "$2" findme thatsall
 	local counter=$started
-	until_ok 10 said count ready || return
+	until_ok 90 said count ready || return
 	at_far "$python" "$root/tests/link/frames.py" send v1 "$(mac_of v0)" "$1" "$2" 20 findme
 	at_far "$python" "$root/tests/link/frames.py" send v1 "$(mac_of v0)" "$1" 88b7 1 thatsall
 	wait "$counter"
 	SEEN=$(tail -n 1 "$work/count")
 }
 case_takes_only_its_own() {
-	held_start 60 || return
+	held_start 300 || return
 	passes "$mac" 88b6 && expect_eq "frames of another type that pass" "$SEEN" 20 &&
 		passes 52:54:00:99:99:99 88b5 && expect_eq "another sender's frames that pass" "$SEEN" 20 &&
 		passes "$mac" 88b5 && expect_eq "frames of the agent that pass" "$SEEN" 0
@@ -133,18 +133,18 @@ case_takes_only_its_own() {
 }
 
 case_gone_after_sigkill() {
-	held_start 60 || return
+	held_start 300 || return
 	xdp_shown v0 || why "no program on v0 while the link is open" || return
 	end_quietly "$held" KILL
-	until_ok 5 not xdp_shown v0 || why "the program is still there" || return
+	until_ok 90 not xdp_shown v0 || why "the program is still there" || return
 	# The next worker gets the tap, and the agent hears that it is another one.
 	ping_link xdp --tap v0 --mac "$mac" --count 10 || return
-	until_ok 5 said agent "another host" || why "the agent did not notice"
+	until_ok 90 said agent "another host" || why "the agent did not notice"
 }
 not() { ! "$@"; }
 
 case_one_at_a_time() {
-	held_start 60 || return
+	held_start 300 || return
 	OUT=$("$tools/link-ping" xdp --tap v0 --mac "$mac" --count 1 2>&1)
 	grep -qE 'another (AF_XDP socket|XDP program)' <<<"$OUT" || why "the second link was not refused: $OUT"
 	local r=$?
@@ -168,7 +168,7 @@ case_foreign_program() {
 case_flood() {
 	start flood nsenter -t "$far" -n "$python" "$root/tests/link/frames.py" flood v1 "$(mac_of v0)" "$mac" 88b5
 	local flood=$started
-	until_ok 20 said flood frames || why "no flood" || return
+	until_ok 90 said flood frames || why "no flood" || return
 	ping_link xdp --tap v0 --mac "$mac" --count 200 --bulk 200000 --hold 2
 	local r=$?
 	end_quietly "$flood" TERM
@@ -187,7 +187,7 @@ case_bad_wire() { # LOSS DOUBLED LATE BYTES
 	agent_start v1 || return
 	start relay "$tools/link-relay" w0 w1 "$1" "$2" "$3" 7
 	local relay=$started
-	until_ok 10 said relay ready || return
+	until_ok 90 said relay ready || return
 	ping_link xdp --tap v0 --mac "$mac" --count 100 --bulk "$4"
 	local r=$?
 	end_quietly "$relay" TERM

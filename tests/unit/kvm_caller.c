@@ -120,7 +120,7 @@ uint64_t result(size_t vcpu, unsigned word)
 
 void wait_calls(void)
 {
-	uint64_t from[VCPUS], end = now_us() + 10 * SECOND;
+	uint64_t from[VCPUS], end = now_us() + 60 * SECOND;
 	char reason[256];
 
 	for (size_t i = 0; i < n_vcpus; i++)
