@@ -488,6 +488,8 @@ static void test_replace_cut_off(void **state)
 	assert_int_equal(session_attach(&w.s, &e), 0);
 	assert_null(patch_list_find(&w.s.patches, "p"));
 	assert_int_equal(replacing_wait_ms(&w.s), 0);
+	assert_int_equal(replacing_begin(&w.s, "another", "its-successor", &e), -EBUSY); /* it would be forgotten */
+	assert_string_equal(w.s.replacing.old, "p");
 	if (replacing_resume(&w.s, &e) < 0 || w.s.replacing.old[0])
 		fail_msg("%s", e.text);
 	assert_int_equal(byte(PLACE), 0xf8);

@@ -15,8 +15,16 @@
 #define TRIES_MAX 10
 #define RETRY_US (3 * 1000000ull)
 
+static bool one_is_in(const struct session *s)
+{
+	return patch_list_find(&s->patches, s->replacing.old) || patch_list_find(&s->patches, s->replacing.new);
+}
+
 int replacing_begin(struct session *s, const char *old, const char *new, struct err *e)
 {
+	if (s->replacing.old[0] && !one_is_in(s))
+		return err_set(e, ERR_TIMEOUT, EBUSY, "busy", "patch '%s' is to be put back first, which was being replaced when a worker "
+			       "ended or the VM could not be reached; try again", s->replacing.old);
 	struct boot boot = session_boot(s);
 	struct replacing r = { .base = boot.base, .pid = boot.pid, .pid_start = boot.pid_start };
 
@@ -85,7 +93,7 @@ static int resume(struct session *s, struct err *e)
 	json_auto_t *args = json_pack("{s:s, s:s}", "vm", s->target.vm, "patch", s->replacing.old);
 	json_auto_t *ignored = NULL;
 
-	if (patch_list_find(&s->patches, s->replacing.old) || patch_list_find(&s->patches, s->replacing.new))
+	if (one_is_in(s))
 		return 0;
 	int r = session_guest(s, NULL, e);
 	if (r < 0 || !same_boot(s))

@@ -22,7 +22,10 @@ struct replacing {
 	uint64_t due_us; /* now_us(): not again before */
 };
 
-/* Writes the record, on the disk when it returns 0. The guest is known (session_guest()). */
+/*
+ * Writes the record, on the disk when it returns 0. The guest is known (session_guest()). -EBUSY (ERR_TIMEOUT): another one has left
+ * neither in, and its old patch would be forgotten.
+ */
 int replacing_begin(struct session *s, const char *old, const char *new, struct err *e);
 
 /*
