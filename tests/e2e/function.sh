@@ -85,8 +85,7 @@ sleeper() {
 	vp_ok apply web "$work/number.yaml" && payloads "unused in-use" || return
 	vm_do web unsleeper || return
 	vp_ok --json revert web number || return
-	expect_eq "payloads" "$(field '[.payloads[].state] | join(" ")')" "freed freed" || why "$WHY: $OUT" || return
-	payloads "" && expect_eq "getpgrp()" "$(vm_pgrp web)" own
+	payload_freed && payloads "" && expect_eq "getpgrp()" "$(vm_pgrp web)" own
 }
 
 # A task asleep inside an excluded range is who the answer names.
