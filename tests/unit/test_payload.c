@@ -20,6 +20,7 @@
 #define ALLOC	  SHF_ALLOC
 #define CODE	  (SHF_ALLOC | SHF_EXECINSTR)
 #define LIVEPATCH 0xff20
+#define LEAD	  ((int32_t)PAYLOAD_LEAD)
 
 static struct elf_object o;
 static size_t text, f; /* section, symbol */
@@ -92,11 +93,12 @@ static void refused(const char *rule, int error, const char *words)
 		fail_msg("'%s' does not say '%s'", e.text, words);
 }
 
+/* Of the text. */
 static int32_t at32(size_t offset)
 {
 	int32_t v;
 
-	memcpy(&v, image + offset, sizeof(v));
+	memcpy(&v, image + LEAD + offset, sizeof(v));
 	return v;
 }
 
@@ -129,12 +131,14 @@ static void takes_what_is_reached(void **state)
 	assert_int_equal(payload_text_size(p), 4096);
 	assert_int_equal(payload_size(p), 8192);
 	assert_int_equal(payload_function(p, "f", &offset), 0);
-	assert_int_equal(offset, 0);
+	assert_int_equal(offset, LEAD);
 	assert_int_equal(payload_function(p, "g", &offset), -ENOENT);
 	linked(p);
-	assert_int_equal(at32(3), 4096 + 8 - 7);
+	assert_int_equal(at32(3), 4096 + 8 - LEAD - 7);
 	assert_memory_equal(image + 4096, "12345678abcdefgh", 16);
-	assert_int_equal(image[sizeof(load)], 0xcc);
+	for (size_t i = 0; i < PAYLOAD_LEAD; i++)
+		assert_int_equal(image[i], 0xcc);
+	assert_int_equal(image[LEAD + sizeof(load)], 0xcc);
 	assert_false(payload_shows_code(p));
 	payload_free(p);
 }
@@ -150,7 +154,7 @@ static void function_in_the_middle(void **state)
 	elf_object_symbol(&o, "g", STT_FUNC, text, 0x20);
 	assert_int_equal(open_as("g", &p), 0);
 	assert_int_equal(payload_function(p, "g", &offset), 0);
-	assert_int_equal(offset, 0x20);
+	assert_int_equal(offset, LEAD + 0x20);
 	payload_free(p);
 }
 
@@ -170,9 +174,9 @@ static void branches_and_addresses(void **state)
 	elf_object_rela(&o, text, 14, R_X86_64_64, near, 0x20);
 	p = opened();
 	linked(p);
-	assert_int_equal(at32(1), -0x1000000 - 5);
+	assert_int_equal(at32(1), -0x1000000 - LEAD - 5);
 	assert_true((uint64_t)(int64_t)at32(8) == BASE - 0x1000000 + 0x10);
-	assert_true(at64(14) == BASE - 0x1000000 + 0x20);
+	assert_true(at64(LEAD + 14) == BASE - 0x1000000 + 0x20);
 	assert_false(payload_shows_code(p));
 	payload_free(p);
 }
@@ -192,13 +196,13 @@ static void through_the_got(void **state)
 	elf_object_rela(&o, text, 15, R_X86_64_GOTPCRELX, near, -4);
 	p = opened();
 	linked(p);
-	assert_int_equal(image[1], 0x8d);
-	assert_int_equal(at32(3), -0x1000000 - 7);
-	assert_memory_equal(image + 7, call, 2);
-	assert_int_equal(at32(9), -0x1000000 - 13);
-	assert_int_equal(image[13], 0xe9);
-	assert_int_equal(at32(14), -0x1000000 - 18);
-	assert_int_equal(image[18], 0x90);
+	assert_int_equal(image[LEAD + 1], 0x8d);
+	assert_int_equal(at32(3), -0x1000000 - LEAD - 7);
+	assert_memory_equal(image + LEAD + 7, call, 2);
+	assert_int_equal(at32(9), -0x1000000 - LEAD - 13);
+	assert_int_equal(image[LEAD + 13], 0xe9);
+	assert_int_equal(at32(14), -0x1000000 - LEAD - 18);
+	assert_int_equal(image[LEAD + 18], 0x90);
 	payload_free(p);
 }
 
@@ -214,8 +218,8 @@ static void livepatch_symbols(void **state)
 	elf_object_rela(&o, text, 6, R_X86_64_PLT32, only, -4);
 	p = opened();
 	linked(p);
-	assert_int_equal(at32(1), -0x2000000 - 5);
-	assert_int_equal(at32(6), -0x1000000 - 10);
+	assert_int_equal(at32(1), -0x2000000 - LEAD - 5);
+	assert_int_equal(at32(6), -0x1000000 - LEAD - 10);
 	payload_free(p);
 	BEGIN(0xe8, 0, 0, 0, 0, 0xc3);
 	elf_object_rela(&o, text, 1, R_X86_64_PLT32, elf_object_symbol(&o, ".klp.sym.ext4.near,1", STT_NOTYPE, LIVEPATCH, 0), -4);
@@ -234,9 +238,9 @@ static void twice_at_other_bases(void **state)
 	elf_object_rela(&o, text, 1, R_X86_64_PLT32, elf_object_symbol(&o, "near", STT_NOTYPE, SHN_UNDEF, 0), -4);
 	p = opened();
 	assert_int_equal(payload_link(p, BASE + 0x1000, &names, image, &e), 0);
-	assert_int_equal(at32(1), -0x1001000 - 5);
+	assert_int_equal(at32(1), -0x1001000 - LEAD - 5);
 	linked(p);
-	assert_int_equal(at32(1), -0x1000000 - 5);
+	assert_int_equal(at32(1), -0x1000000 - LEAD - 5);
 	assert_int_equal(payload_link(p, BASE + 1, &names, image, &e), -EINVAL);
 	payload_free(p);
 }
@@ -308,7 +312,7 @@ static void own_code_shown(void **state)
 	elf_object_rela(&o, table, 0, R_X86_64_64, f, 0);
 	p = opened();
 	linked(p);
-	assert_true(at64(4096) == BASE);
+	assert_true(at64(4096) == BASE + LEAD);
 	assert_true(payload_shows_code(p));
 	payload_free(p);
 
@@ -373,13 +377,13 @@ static void sections_that_are_left_out(void **state)
 
 static void sizes(void **state)
 {
-	static uint8_t big[12288];
+	static uint8_t big[12288 - LEAD];
 
 	(void)state;
 	memset(big, 0x90, sizeof(big));
 	begin(big, sizeof(big));
 	struct payload *p = opened();
-	assert_int_equal(payload_size(p), sizeof(big));
+	assert_int_equal(payload_size(p), 12288);
 	payload_free(p);
 	BEGIN(0x48, 0x8b, 0x05, 0, 0, 0, 0, 0xc3);
 	size_t s = elf_object_section(&o, ".rodata", ALLOC, NULL, PAYLOAD_IMAGE_MAX);
@@ -478,7 +482,7 @@ static void any_byte_changed(void **state)
 		o.bytes[i / 3] ^= flips[i % 3];
 		if (open_as("f", &p) == 0 && payload_link(p, BASE, &names, image, &e) == 0) {
 			assert_int_equal(payload_function(p, "f", &offset), 0);
-			assert_in_range(offset, 0, payload_text_size(p) - 1);
+			assert_in_range(offset, LEAD, payload_text_size(p) - 1);
 		}
 		payload_free(p);
 		o.bytes[i / 3] = good.bytes[i / 3];

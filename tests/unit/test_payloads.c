@@ -257,11 +257,11 @@ static void test_there_and_back(void **state)
 
 	(void)state;
 	placed();
-	assert_int_equal(guest_read(w.s.guest, FB_MODULE, call, sizeof(call), &e), 0);
+	assert_int_equal(guest_read(w.s.guest, FB_MODULE + PAYLOAD_LEAD, call, sizeof(call), &e), 0);
 	memcpy(&rel, call + 1, sizeof(rel));
 	assert_int_equal(guest_symbol_find(w.s.guest, "do_nothing", &target, NULL, NULL), 0);
 	assert_int_equal(call[0], 0xe8);
-	assert_true((int64_t)(target - (FB_MODULE + 5)) == rel);
+	assert_true((int64_t)(target - (FB_MODULE + PAYLOAD_LEAD + 5)) == rel);
 	released("freed");
 	assert_int_equal(w.f.module_size, 0);
 	assert_null(w.s.payloads.first);
@@ -276,11 +276,15 @@ static void test_somebody_inside(void **state)
 
 	(void)state;
 	placed();
-	guest_image_put64(&w.f.image, at, FB_MODULE + 5);
-	released("kept");
-	assert_int_equal(w.f.module_size, 4096);
-	assert_int_equal(journaled(), 1);
-	guest_image_put64(&w.f.image, at, 0);
+	/* A return address, and the first one, at which a task may have been interrupted. */
+	for (uint64_t inside = FB_MODULE + PAYLOAD_LEAD; inside <= FB_MODULE + PAYLOAD_LEAD + 5; inside += 5) {
+		guest_image_put64(&w.f.image, at, inside);
+		released("kept");
+		assert_int_equal(w.f.module_size, 4096);
+		assert_int_equal(journaled(), 1);
+	}
+	/* What the kernel said to who asked for the memory. */
+	guest_image_put64(&w.f.image, at, FB_MODULE);
 	released("freed");
 	assert_int_equal(w.f.module_size, 0);
 }

@@ -22,6 +22,7 @@
 #define PAYLOAD_IMAGE_MAX	(256u << 10) /* bytes in the guest */
 #define PAYLOAD_FUNCTIONS_MAX	64	     /* wanted of one object */
 #define PAYLOAD_PAGE		4096u
+#define PAYLOAD_LEAD		16u /* bytes before its text that nobody executes */
 
 struct payload;
 
@@ -48,7 +49,11 @@ int payload_open(const void *object, size_t len, const char *filename, const cha
 void payload_free(struct payload *p); /* NULL allowed */
 DEFINE_CLEANUP(struct payload, payload_free)
 
-/* Bytes it takes in the guest, in whole pages: text first, then constants on pages of their own. */
+/*
+ * Bytes it takes in the guest, in whole pages: PAYLOAD_LEAD bytes of traps, text, then constants on pages of their
+ * own. The traps are there so that nobody is ever interrupted at the first address, or returns to it: who asked the
+ * guest for the memory has that one left on its stack, where it must not look like somebody inside.
+ */
 size_t payload_size(const struct payload *p);
 /* Bytes of text at its beginning, a part of the above. */
 size_t payload_text_size(const struct payload *p);

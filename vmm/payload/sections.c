@@ -158,7 +158,7 @@ static size_t place(struct payload *p, bool code, size_t offset)
 
 static int layout(struct payload *p, struct err *e)
 {
-	p->text_size = place(p, true, 0);
+	p->text_size = place(p, true, PAYLOAD_LEAD);
 	p->size = place(p, false, p->text_size);
 	if (p->size <= PAYLOAD_IMAGE_MAX)
 		return 0;

@@ -214,8 +214,8 @@ void payloads_lose(struct session *s)
 
 static int scan(struct session *s, const struct payload_memory *m, struct err *e)
 {
-	/* The first address counts as well. */
-	const struct guest_range range = { m->gva - 1, m->gva + m->size };
+	/* The first address of its text counts as well; before it there is nobody. */
+	const struct guest_range range = { m->gva + PAYLOAD_LEAD - 1, m->gva + m->size };
 	_cleanup_free_ struct vcpu_regs *regs = calloc(VCPU_MAX, sizeof(*regs));
 	struct guest_blocker who;
 	char what[96];
