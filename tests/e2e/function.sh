@@ -58,7 +58,7 @@ round() {
 	# By name: the object was kept beside the text.
 	cmp -s "$work/number.o" "$work/state/patches/web/number.o" || why "the object was not stored" || return
 	vp_ok apply web number && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
-	vp_ok revert web "$work/number.yaml" && payloads ""
+	vp_ok --json revert web "$work/number.yaml" && payload_freed && payloads ""
 }
 
 # Plain `gcc -c` of this distribution: position-independent, no kernel flag at all.
@@ -66,7 +66,7 @@ plain() {
 	printf 'extern int int_sqrt(unsigned long);\nlong plain(void);\nlong plain(void) { return int_sqrt(4242 * 4242); }\n' >"$work/plain.c"
 	gcc -O2 -c "$work/plain.c" -o "$work/plain.o" && patch_of plain __do_sys_getpgrp plain || return
 	vp_ok apply web "$work/plain.yaml" && expect_eq "getpgrp()" "$(vm_pgrp web)" 4242 || return
-	vp_ok revert web plain && payloads ""
+	vp_ok --json revert web plain && payload_freed && payloads ""
 }
 
 # Who is in the payload is named, and it stays until he has left.

@@ -62,9 +62,9 @@ int payload_list_add(struct payload_list *l, const struct payload_memory *m)
 
 json_t *payload_record(const struct payload_memory *m)
 {
-	return json_pack("{s:s, s:I, s:s, s:o, s:I, s:I, s:b, s:s, s:s, s:o, s:I, s:I}", "type", "memory", "time",
+	return json_pack("{s:s, s:I, s:s, s:o, s:I, s:I, s:I, s:b, s:s, s:s, s:o, s:I, s:I}", "type", "memory", "time",
 			 (json_int_t)time(NULL), "patch", m->patch, "address", qmp_address(m->gva), "size",
-			 (json_int_t)m->size, "crc", (json_int_t)m->crc, "shows_code", (int)m->shows_code, "release",
+			 (json_int_t)m->size, "text", (json_int_t)m->text, "crc", (json_int_t)m->crc, "shows_code", (int)m->shows_code, "release",
 			 m->boot.release, "build_id", m->boot.build_id, "base", qmp_address(m->boot.base), "pid",
 			 (json_int_t)m->boot.pid, "pid_start", (json_int_t)m->boot.pid_start);
 }
@@ -110,16 +110,18 @@ static int boot_load(json_t *o, struct boot *b)
 int payload_list_load(struct payload_list *l, json_t *record)
 {
 	struct payload_memory m = { .shows_code = json_is_true(json_object_get(record, "shows_code")) };
-	json_int_t size = 0, crc = 0;
+	json_int_t size = 0, text = 0, crc = 0;
 	int r = text_load(record, "patch", m.patch, sizeof(m.patch));
 
 	r |= qmp_address_parse(json_object_get(record, "address"), &m.gva);
 	r |= number_load(record, "size", PAYLOAD_IMAGE_MAX, &size);
+	r |= number_load(record, "text", size, &text);
 	r |= number_load(record, "crc", UINT32_MAX, &crc);
 	r |= boot_load(record, &m.boot);
 	m.size = (size_t)size;
+	m.text = (size_t)text;
 	m.crc = (uint32_t)crc;
-	if (r || !size || size % PAYLOAD_PAGE || m.gva % PAYLOAD_PAGE || m.gva > UINT64_MAX - m.size)
+	if (r || !text || text % PAYLOAD_PAGE || size % PAYLOAD_PAGE || m.gva % PAYLOAD_PAGE || m.gva > UINT64_MAX - m.size)
 		return -EBADMSG;
 	return payload_list_add(l, &m);
 }

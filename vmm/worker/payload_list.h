@@ -14,6 +14,7 @@ struct payload_memory {
 	char patch[PATCHFILE_NAME_MAX + 1]; /* it was allocated for */
 	uint64_t gva;
 	size_t size;	 /* whole pages */
+	size_t text;	 /* bytes of it that can be executed, from its beginning */
 	uint32_t crc;	 /* CRC-32C of what was written there; nobody may change it */
 	bool shows_code; /* see payload_shows_code() */
 	struct boot boot;

@@ -51,7 +51,7 @@ static int read_back(struct session *s, uint64_t gva, const uint8_t *image, size
 static int fill(struct session *s, struct prepared *p, struct borrow *borrow, const struct borrow_exec *x, uint8_t *image,
 		struct err *e)
 {
-	struct payload_memory m = { .gva = x->gva, .size = x->size, .boot = session_boot(s) };
+	struct payload_memory m = { .gva = x->gva, .size = x->size, .text = payload_text_size(p->payload), .boot = session_boot(s) };
 	int r = prepare_image(s, p, x->gva, image, e);
 
 	snprintf(m.patch, sizeof(m.patch), "%s", p->file->name);
@@ -134,7 +134,8 @@ const struct payload_memory *payloads_of(const struct session *s, const struct p
 /* On the record before a patch that leads there is. */
 int payloads_adopt(struct session *s, struct prepared *p, struct err *e)
 {
-	struct payload_memory m = { .gva = p->payload_base, .size = payload_size(p->payload), .boot = session_boot(s) };
+	struct payload_memory m = { .gva = p->payload_base, .size = payload_size(p->payload), .text = payload_text_size(p->payload),
+				    .boot = session_boot(s) };
 	_cleanup_free_ uint8_t *image = malloc(m.size);
 	struct err differs = { 0 };
 
@@ -214,8 +215,8 @@ void payloads_lose(struct session *s)
 
 static int scan(struct session *s, const struct payload_memory *m, struct err *e)
 {
-	/* The first address of its text counts as well; before it there is nobody. */
-	const struct guest_range range = { m->gva + PAYLOAD_LEAD - 1, m->gva + m->size };
+	/* The first address of its text counts as well; before it, and in its constants, there is nobody. */
+	const struct guest_range range = { m->gva + PAYLOAD_LEAD - 1, m->gva + m->text };
 	_cleanup_free_ struct vcpu_regs *regs = calloc(VCPU_MAX, sizeof(*regs));
 	struct guest_blocker who;
 	char what[96];
