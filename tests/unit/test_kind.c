@@ -144,7 +144,7 @@ static void detours(void **state)
 	refuses(&s, ENOENT, "payload-function", "'fixed'"); /* without an object */
 	context.payload = p;
 	context.payload_base = TEXT + 0x13000;
-	expands(&s, TEXT + 0x100, 5, "e90b2f0100");
+	expands(&s, TEXT + 0x100, 5, "e91b2f0100");
 	context.payload_base = TEXT + 0x90000000;
 	refuses(&s, ERANGE, "range", "2 GiB");
 	s.to = site_of(PATCH_KIND_FUNCTION, "other").at;

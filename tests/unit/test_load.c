@@ -296,7 +296,7 @@ static void test_end_of_another(void **state)
 
 static struct payload_memory memory(const char *patch, uint64_t gva)
 {
-	struct payload_memory m = { .gva = gva, .size = 8192, .crc = 0xfedcba98, .shows_code = gva & 0x1000,
+	struct payload_memory m = { .gva = gva, .size = 8192, .text = 4096, .crc = 0xfedcba98, .shows_code = gva & 0x1000,
 				    .boot = { .release = "6.1.0", .build_id = "00", .base = 0xffffffff81000000, .pid = 7, .pid_start = 9 } };
 
 	snprintf(m.patch, sizeof(m.patch), "%s", patch);
@@ -322,7 +322,7 @@ static void test_payload_memory(void **state)
 	assert_ptr_equal(w.s.payloads.first, payload_list_find(&w.s.payloads, a.gva));
 	m = payload_list_find(&w.s.payloads, b.gva);
 	assert_non_null(m);
-	assert_true(m->shows_code && m->size == b.size && m->crc == b.crc && m->boot.pid == 7 && m->boot.base == b.boot.base);
+	assert_true(m->shows_code && m->size == b.size && m->text == b.text && m->crc == b.crc && m->boot.pid == 7 && m->boot.base == b.boot.base);
 	assert_string_equal(m->patch, "b");
 	assert_int_equal(journal_append(w.s.journal, payload_record_free(&a), true, NULL), 0);
 	assert_int_equal(again(), 0);
@@ -341,7 +341,7 @@ static void test_payload_memory(void **state)
 
 static void test_edited_memory(void **state)
 {
-	static const char *const keys[] = { "patch", "address", "size", "crc", "build_id", "base", "pid", "release" };
+	static const char *const keys[] = { "patch", "address", "size", "text", "crc", "build_id", "base", "pid", "release" };
 	const struct payload_memory m = memory("a", 0xffffffffc0000000);
 	struct payload_list list = { 0 };
 

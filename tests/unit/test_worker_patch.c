@@ -20,6 +20,7 @@
 #include "tests/fake/elf_object.h"
 #include "tests/fake/image_vm.h"
 #include "vmm/worker/commands.h"
+#include "vmm/payload/payload.h"
 #include "vmm/worker/payloads.h"
 
 #define PLACE (IMAGE_FUNC + 8)
@@ -266,7 +267,7 @@ static void test_function_without_agent(void **state)
 /* As if it had been placed there by this worker, in this boot. */
 static struct payload_memory placed(void)
 {
-	struct payload_memory m = { .patch = "f", .gva = MEMORY, .size = 4096 };
+	struct payload_memory m = { .patch = "f", .gva = MEMORY, .size = 4096, .text = 4096 };
 	struct err e = { 0 };
 
 	assert_int_equal(session_guest(&w.s, NULL, &e), 0);
@@ -300,14 +301,16 @@ static void test_payload_is_kept(void **state)
 	(void)state;
 	released(&m, "kept", "no way to an agent"); /* nobody is in it, and nobody is there to free it */
 	memcpy(&word, guest_image_at(&w.vm.image, at), sizeof(word));
-	guest_image_put64(&w.vm.image, at, MEMORY); /* the first byte counts as well */
+	guest_image_put64(&w.vm.image, at, MEMORY + PAYLOAD_LEAD); /* the first byte of its text counts as well */
 	released(&m, "kept", "task stack of ");
 	guest_image_put64(&w.vm.image, at, MEMORY + 4095);
 	released(&m, "kept", "(pid 1)");
 	guest_image_put64(&w.vm.image, at, MEMORY + 4096);
 	released(&m, "kept", "no way to an agent");
+	guest_image_put64(&w.vm.image, at, MEMORY); /* what the kernel answered to who asked for it */
+	released(&m, "kept", "no way to an agent");
 	guest_image_put64(&w.vm.image, at, word);
-	w.vm.image.regs[0].rip = MEMORY + 8;
+	w.vm.image.regs[0].rip = MEMORY + PAYLOAD_LEAD + 8;
 	released(&m, "kept", "vCPU 0");
 	w.vm.image.regs[0].rip = IMAGE_HANDLER;
 	m.shows_code = true;
